@@ -1,0 +1,1 @@
+//! moreline-formats
