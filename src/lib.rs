@@ -1,1 +1,5 @@
-//! moreline
+//! `moreline`: a declarative experiment engine for reward modelling and alignment.
+//!
+//! Layers, lowest first; a module imports only from those before it.
+
+pub mod config;

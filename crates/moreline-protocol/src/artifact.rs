@@ -1,0 +1,160 @@
+//! The kinds of things that flow along the edges of an experiment.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{StageKind, StageSpec};
+
+/// What a reference in a stage may point at, and what a stage gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArtifactType {
+    /// A causal language model: a Hugging Face directory or a `.gguf` file.
+    LanguageModel,
+    /// A reward model: a Hugging Face directory with `score.weight`.
+    RewardModel,
+    /// A preference set: rows of responses with scores.
+    Preferences,
+    /// Prompts, each with an optional reference answer.
+    Prompts,
+    /// Sampled responses: [`crate::rows::ResponseRow`] as JSON Lines.
+    Responses,
+    /// Sampled responses with a score each: the same rows, `score` filled in.
+    ScoredResponses,
+    /// Prompt and response to imitate: [`crate::rows::ExampleRow`] as JSON Lines.
+    Examples,
+    /// Records for people and reports; no stage takes them.
+    Records,
+}
+
+impl ArtifactType {
+    /// The name used in messages, for example `reward model`.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::LanguageModel => "language model",
+            Self::RewardModel => "reward model",
+            Self::Preferences => "preference set",
+            Self::Prompts => "prompt set",
+            Self::Responses => "responses",
+            Self::ScoredResponses => "scored responses",
+            Self::Examples => "examples",
+            Self::Records => "records",
+        }
+    }
+}
+
+/// One output of a stage: the entry of its output directory and its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputDecl {
+    /// Name of the file or directory inside the stage's output directory, and
+    /// of the output itself.
+    pub name: &'static str,
+    /// What it holds.
+    pub artifact: ArtifactType,
+}
+
+/// One role of a stage: a field that holds one or several references.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleDecl {
+    /// The field's name in the experiment file.
+    pub field: &'static str,
+    /// The artifact types it takes.
+    pub accepts: &'static [ArtifactType],
+}
+
+/// The directory of a trained model inside a stage's output.
+pub const MODEL: &str = "model";
+/// Training history: one [`crate::rows::HistoryRow`] per optimiser step.
+pub const HISTORY: &str = "history.jsonl";
+/// Text really fed to the model: a few [`crate::rows::FedRow`]s per input.
+pub const FED: &str = "fed.jsonl";
+/// Per-record results.
+pub const RECORDS: &str = "records.jsonl";
+/// Sampled (and scored) responses.
+pub const RESPONSES: &str = "responses.jsonl";
+/// Selected or imported examples.
+pub const EXAMPLES: &str = "examples.jsonl";
+/// Selected or imported preference pairs.
+pub const PAIRS: &str = "pairs.jsonl";
+/// Judge verdicts: [`crate::rows::VerdictRow`] per prompt.
+pub const VERDICTS: &str = "verdicts.jsonl";
+/// Rewards an embedded judge gave: [`crate::rows::JudgedRow`] per prompt.
+/// Written by the worker, turned into [`VERDICTS`] by the engine.
+pub const JUDGED: &str = "judged.jsonl";
+
+use ArtifactType as A;
+
+const FED_DECL: OutputDecl = OutputDecl {
+    name: FED,
+    artifact: A::Records,
+};
+
+macro_rules! outputs {
+    ($($name:expr => $artifact:expr),* $(,)?) => {
+        &[$(OutputDecl { name: $name, artifact: $artifact }),*]
+    };
+}
+
+/// The outputs of a stage, the main one first.
+pub fn outputs(spec: &StageSpec) -> &'static [OutputDecl] {
+    match spec {
+        StageSpec::TrainReward(_) => &[
+            OutputDecl {
+                name: MODEL,
+                artifact: A::RewardModel,
+            },
+            OutputDecl {
+                name: HISTORY,
+                artifact: A::Records,
+            },
+            FED_DECL,
+        ],
+        StageSpec::Sft(_) => &[
+            OutputDecl {
+                name: MODEL,
+                artifact: A::LanguageModel,
+            },
+            OutputDecl {
+                name: HISTORY,
+                artifact: A::Records,
+            },
+            FED_DECL,
+        ],
+        StageSpec::EvaluateReward(_) | StageSpec::Perplexity(_) => {
+            outputs!(RECORDS => A::Records, FED => A::Records)
+        }
+        StageSpec::Generate(_) => outputs!(RESPONSES => A::Responses, FED => A::Records),
+        StageSpec::Score(_) => outputs!(RESPONSES => A::ScoredResponses, FED => A::Records),
+        StageSpec::Select(select) if select.strategy.makes_pairs() => {
+            outputs!(PAIRS => A::Preferences)
+        }
+        StageSpec::Select(_) => outputs!(EXAMPLES => A::Examples),
+        StageSpec::Judge(_) => outputs!(VERDICTS => A::Records),
+        StageSpec::Import(_) => outputs!(PAIRS => A::Preferences),
+    }
+}
+
+/// The reference fields of a kind of stage, in the order their inputs are keyed.
+pub fn roles(kind: StageKind) -> &'static [RoleDecl] {
+    macro_rules! roles {
+        ($($field:literal: $($accepts:ident)|+),* $(,)?) => {
+            &[$(RoleDecl { field: $field, accepts: &[$(A::$accepts),+] }),*]
+        };
+    }
+    match kind {
+        StageKind::TrainReward => roles!("model": LanguageModel, "data": Preferences),
+        StageKind::EvaluateReward => roles!("model": RewardModel, "data": Preferences),
+        StageKind::Generate => roles!("model": LanguageModel, "prompts": Prompts),
+        StageKind::Score => {
+            roles!("model": RewardModel, "responses": Responses | ScoredResponses)
+        }
+        StageKind::Select => roles!("responses": ScoredResponses),
+        StageKind::Sft => roles!("model": LanguageModel, "data": Examples | Prompts),
+        StageKind::Perplexity => roles!("model": LanguageModel, "data": Prompts | Examples),
+        StageKind::Judge => roles!(
+            "a": Responses | ScoredResponses,
+            "b": Responses | ScoredResponses,
+            "model": RewardModel,
+        ),
+        StageKind::Import => roles!("data": Preferences),
+    }
+}

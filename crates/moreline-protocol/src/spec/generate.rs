@@ -1,0 +1,70 @@
+//! `generate` and `score`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::{Precision, Template};
+
+/// Sample responses to prompts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Generate {
+    /// The language model.
+    pub model: String,
+    /// The prompt set.
+    pub prompts: String,
+    /// Responses per prompt.
+    #[serde(default = "one")]
+    pub samples: u32,
+    /// Most tokens of a response.
+    #[serde(default = "max_new_tokens")]
+    pub max_new_tokens: u32,
+    /// Sampling temperature; 0 takes the likeliest token.
+    #[serde(default = "temperature")]
+    pub temperature: f64,
+    /// Sample from the smallest set of tokens with this probability in all.
+    #[serde(default = "top_p")]
+    pub top_p: f64,
+    /// Sample from the likeliest this many tokens; 0 for all.
+    #[serde(default)]
+    pub top_k: u32,
+    /// Strings that end a response; they are cut off.
+    #[serde(default)]
+    pub stop: Vec<String>,
+    /// How a prompt becomes a text.
+    #[serde(default)]
+    pub template: Template,
+    /// Compute precision.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Sampling seed.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// Score responses with a reward model. Template, length, truncation and
+/// pooling are the reward model's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Score {
+    /// The reward model.
+    pub model: String,
+    /// The responses.
+    pub responses: String,
+    /// Compute precision.
+    #[serde(default)]
+    pub precision: Precision,
+}
+
+fn one() -> u32 {
+    1
+}
+fn max_new_tokens() -> u32 {
+    128
+}
+fn temperature() -> f64 {
+    1.0
+}
+fn top_p() -> f64 {
+    1.0
+}

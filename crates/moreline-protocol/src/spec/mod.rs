@@ -1,0 +1,155 @@
+//! Parameters of every kind of stage, as written in an experiment file.
+//!
+//! One struct per kind serves the experiment file, the JSON schema, the key
+//! and the job. Reference fields (see [`crate::artifact::roles`]) hold names;
+//! in a key they are replaced by the digests of what they name. Fields listed
+//! in [`StageSpec::unkeyed`] do not change results and stay out of the key.
+
+mod common;
+mod evaluate;
+mod generate;
+mod records;
+mod train;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use common::{OneOrMany, Pairs, Precision, Template, Truncation};
+pub use evaluate::{EvaluateReward, Judge, Perplexity};
+pub use generate::{Generate, Score};
+pub use records::{Import, Select, Strategy};
+pub use train::{
+    CountedTokens, Method, Mixing, Normalize, Pooling, Schedule, Sft, Solver, TrainReward,
+};
+
+/// The parameters of one stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum StageSpec {
+    /// Train a reward model on one or several preference sets.
+    TrainReward(TrainReward),
+    /// Accuracy and calibration of a reward model.
+    EvaluateReward(EvaluateReward),
+    /// Sample responses to prompts.
+    Generate(Generate),
+    /// Score responses with a reward model.
+    Score(Score),
+    /// Choose among scored responses.
+    Select(Select),
+    /// Fine-tune a language model on prompts and responses.
+    Sft(Sft),
+    /// Perplexity of reference answers.
+    Perplexity(Perplexity),
+    /// Compare two sets of responses.
+    Judge(Judge),
+    /// Turn a raw preference set into plain pairs.
+    Import(Import),
+}
+
+/// The kind of a stage, without its parameters.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum StageKind {
+    /// See [`TrainReward`].
+    TrainReward,
+    /// See [`EvaluateReward`].
+    EvaluateReward,
+    /// See [`Generate`].
+    Generate,
+    /// See [`Score`].
+    Score,
+    /// See [`Select`].
+    Select,
+    /// See [`Sft`].
+    Sft,
+    /// See [`Perplexity`].
+    Perplexity,
+    /// See [`Judge`].
+    Judge,
+    /// See [`Import`].
+    Import,
+}
+
+impl StageKind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Self; 9] = [
+        Self::TrainReward,
+        Self::EvaluateReward,
+        Self::Generate,
+        Self::Score,
+        Self::Select,
+        Self::Sft,
+        Self::Perplexity,
+        Self::Judge,
+        Self::Import,
+    ];
+
+    /// The name used in experiment files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TrainReward => "train-reward",
+            Self::EvaluateReward => "evaluate-reward",
+            Self::Generate => "generate",
+            Self::Score => "score",
+            Self::Select => "select",
+            Self::Sft => "sft",
+            Self::Perplexity => "perplexity",
+            Self::Judge => "judge",
+            Self::Import => "import",
+        }
+    }
+
+    /// Version of the kind's numbers, part of every key: raised whenever the
+    /// same inputs and parameters would give different outputs.
+    pub fn version(self) -> u32 {
+        match self {
+            Self::TrainReward
+            | Self::EvaluateReward
+            | Self::Generate
+            | Self::Score
+            | Self::Select
+            | Self::Sft
+            | Self::Perplexity
+            | Self::Judge
+            | Self::Import => 1,
+        }
+    }
+}
+
+impl StageSpec {
+    /// The kind of this stage.
+    pub fn kind(&self) -> StageKind {
+        match self {
+            Self::TrainReward(_) => StageKind::TrainReward,
+            Self::EvaluateReward(_) => StageKind::EvaluateReward,
+            Self::Generate(_) => StageKind::Generate,
+            Self::Score(_) => StageKind::Score,
+            Self::Select(_) => StageKind::Select,
+            Self::Sft(_) => StageKind::Sft,
+            Self::Perplexity(_) => StageKind::Perplexity,
+            Self::Judge(_) => StageKind::Judge,
+            Self::Import(_) => StageKind::Import,
+        }
+    }
+
+    /// Fields that are recorded but never keyed: they move work about and
+    /// leave the result alone.
+    pub fn unkeyed(&self) -> &'static [&'static str] {
+        match self {
+            Self::TrainReward(_) | Self::Sft(_) => &["checkpoint_every"],
+            Self::Judge(_) => &["endpoint"],
+            _ => &[],
+        }
+    }
+
+    /// True if the engine runs this stage itself, without a worker.
+    pub fn runs_in_engine(&self) -> bool {
+        match self {
+            Self::Select(_) | Self::Import(_) => true,
+            Self::Judge(judge) => judge.endpoint.is_some(),
+            _ => false,
+        }
+    }
+}

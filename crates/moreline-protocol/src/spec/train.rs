@@ -1,0 +1,286 @@
+//! `train-reward` and `sft`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::{OneOrMany, Pairs, Precision, Template, Truncation};
+
+/// Train a reward model: the language model's body and a linear head, on the
+/// pairwise logistic ranking loss.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrainReward {
+    /// The language model to start from.
+    pub model: String,
+    /// The preference sets.
+    pub data: OneOrMany,
+    /// How the sets' losses are combined.
+    #[serde(default)]
+    pub method: Method,
+    /// MORE: share of the newest head gradient in the running one,
+    /// m = (1 - alpha) m + alpha g.
+    #[serde(default = "alpha")]
+    pub alpha: f64,
+    /// MORE: how task gradients are scaled before the weights are solved.
+    #[serde(default = "l2")]
+    pub normalize: Normalize,
+    /// MORE: the min-norm solver.
+    #[serde(default)]
+    pub solver: Solver,
+    /// MORE: solve weights separately for this many groups of pairs of each
+    /// global batch (the published runs: one per GPU, 16).
+    #[serde(default = "one")]
+    pub weight_groups: u32,
+    /// How global batches draw from the sets; by default `proportional` for
+    /// `uniform`, `equal` for `more`.
+    #[serde(default)]
+    pub mixing: Option<Mixing>,
+    /// Pairs taken from rows of more than two responses.
+    #[serde(default)]
+    pub pairs: Pairs,
+    /// Where the reward is read.
+    #[serde(default)]
+    pub pooling: Pooling,
+    /// How prompt and response become a text.
+    #[serde(default)]
+    pub template: Template,
+    /// Longest text in tokens, special ones included.
+    #[serde(default = "max_length")]
+    pub max_length: u32,
+    /// What happens to longer ones.
+    #[serde(default)]
+    pub truncation: Truncation,
+    /// Passes over the data.
+    #[serde(default = "one_epoch")]
+    pub epochs: f64,
+    /// Stop after this many optimiser steps; overrides `epochs`.
+    #[serde(default)]
+    pub steps: Option<u64>,
+    /// Rows (groups of responses) per optimiser step, over all ranks.
+    #[serde(default = "batch")]
+    pub batch: u32,
+    /// Peak learning rate.
+    #[serde(default = "lr")]
+    pub lr: f64,
+    /// Learning-rate schedule after the warm-up.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Share of all steps spent warming up linearly.
+    #[serde(default = "warmup")]
+    pub warmup_ratio: f64,
+    /// Decoupled weight decay, on every parameter.
+    #[serde(default)]
+    pub weight_decay: f64,
+    /// AdamW's decay rates.
+    #[serde(default = "betas")]
+    pub betas: [f64; 2],
+    /// AdamW's epsilon.
+    #[serde(default = "eps")]
+    pub eps: f64,
+    /// Clip the global gradient norm to this.
+    #[serde(default = "clip")]
+    pub clip: f64,
+    /// Train only the top this many blocks (and final norm and head); all,
+    /// with the embedding, if absent.
+    #[serde(default)]
+    pub train_blocks: Option<u32>,
+    /// Compute precision.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Seed of the head and the shuffling.
+    #[serde(default)]
+    pub seed: u64,
+    /// Steps between checkpoints. Not keyed.
+    #[serde(default = "checkpoint_every")]
+    pub checkpoint_every: u64,
+}
+
+/// Supervised fine-tuning on prompts and responses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sft {
+    /// The language model to start from.
+    pub model: String,
+    /// Selected examples, or prompt sets with answers.
+    pub data: OneOrMany,
+    /// Which tokens the loss counts.
+    #[serde(default)]
+    pub loss_on: CountedTokens,
+    /// How prompt and response become a text.
+    #[serde(default)]
+    pub template: Template,
+    /// Longest text in tokens, special ones included.
+    #[serde(default = "max_length")]
+    pub max_length: u32,
+    /// What happens to longer ones.
+    #[serde(default)]
+    pub truncation: Truncation,
+    /// Passes over the data.
+    #[serde(default = "one_epoch")]
+    pub epochs: f64,
+    /// Stop after this many optimiser steps; overrides `epochs`.
+    #[serde(default)]
+    pub steps: Option<u64>,
+    /// Examples per optimiser step, over all ranks.
+    #[serde(default = "batch")]
+    pub batch: u32,
+    /// Peak learning rate.
+    #[serde(default = "lr")]
+    pub lr: f64,
+    /// Learning-rate schedule after the warm-up.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Share of all steps spent warming up linearly.
+    #[serde(default = "warmup")]
+    pub warmup_ratio: f64,
+    /// Decoupled weight decay, on every parameter.
+    #[serde(default)]
+    pub weight_decay: f64,
+    /// AdamW's decay rates.
+    #[serde(default = "betas")]
+    pub betas: [f64; 2],
+    /// AdamW's epsilon.
+    #[serde(default = "eps")]
+    pub eps: f64,
+    /// Clip the global gradient norm to this.
+    #[serde(default = "clip")]
+    pub clip: f64,
+    /// Train only the top this many blocks (and the final norm); all if absent.
+    #[serde(default)]
+    pub train_blocks: Option<u32>,
+    /// Compute precision.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Seed of the shuffling.
+    #[serde(default)]
+    pub seed: u64,
+    /// Steps between checkpoints. Not keyed.
+    #[serde(default = "checkpoint_every")]
+    pub checkpoint_every: u64,
+}
+
+/// How the losses of several preference sets are combined.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Every pair counts the same (the paper's MultiTask baseline).
+    #[default]
+    Uniform,
+    /// Min-norm weights of the sets' head gradients (MORE).
+    More,
+}
+
+/// How task gradients are scaled before MORE's weights are solved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Normalize {
+    /// As they are.
+    #[serde(rename = "none")]
+    None,
+    /// Divided by their L2 norm.
+    #[serde(rename = "l2")]
+    L2,
+    /// Divided by the task's loss.
+    #[serde(rename = "loss")]
+    Loss,
+    /// Divided by the product of the task's loss and the norm.
+    #[serde(rename = "loss+")]
+    LossPlus,
+}
+
+/// Solver of MORE's min-norm problem.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Solver {
+    /// Active set, exact to rounding.
+    #[default]
+    Exact,
+    /// The published iteration.
+    FrankWolfe,
+}
+
+/// How global batches draw from several sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mixing {
+    /// All rows shuffled together.
+    Proportional,
+    /// The same number of rows of each set in every batch; shorter sets start
+    /// over, and an epoch ends with the longest.
+    Equal,
+}
+
+/// Where the reward is read, always by the text's true length.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pooling {
+    /// The token before EOS.
+    #[default]
+    Last,
+    /// EOS itself.
+    Eos,
+    /// The mean over all tokens.
+    Mean,
+    /// The maximum over all tokens.
+    Max,
+}
+
+/// Learning-rate schedule after the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Half a cosine down to zero.
+    #[default]
+    Cosine,
+    /// A straight line down to zero.
+    Linear,
+    /// The peak throughout.
+    Constant,
+}
+
+/// Which tokens a language-model loss counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CountedTokens {
+    /// The response and its end token.
+    #[default]
+    Response,
+    /// Every token but the first.
+    All,
+}
+
+fn alpha() -> f64 {
+    0.99
+}
+fn l2() -> Normalize {
+    Normalize::L2
+}
+fn one() -> u32 {
+    1
+}
+fn max_length() -> u32 {
+    512
+}
+fn one_epoch() -> f64 {
+    1.0
+}
+fn batch() -> u32 {
+    16
+}
+fn lr() -> f64 {
+    1e-5
+}
+fn warmup() -> f64 {
+    0.05
+}
+fn betas() -> [f64; 2] {
+    [0.9, 0.999]
+}
+fn eps() -> f64 {
+    1e-8
+}
+fn clip() -> f64 {
+    1.0
+}
+fn checkpoint_every() -> u64 {
+    50
+}

@@ -1,0 +1,113 @@
+//! The resolved experiment: what every later layer reads.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use moreline_protocol::job::RowRange;
+use moreline_protocol::spec::StageSpec;
+
+/// An experiment file after `extends`, `vars`, `matrix`, `defaults`, `--set`
+/// and `--smoke`: names checked, paths absolute.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    /// The file, absolute.
+    pub path: PathBuf,
+    /// Its stem, for example `quickstart`.
+    pub name: String,
+    /// Optional title for the report.
+    pub title: Option<String>,
+    /// Language models by name.
+    pub models: BTreeMap<String, ModelDecl>,
+    /// Preference sets by name.
+    pub data: BTreeMap<String, RowsDecl>,
+    /// Prompt sets by name.
+    pub prompts: BTreeMap<String, RowsDecl>,
+    /// Stages in file order, matrix cells expanded, every reference resolved
+    /// to the name of a model, a data set, a prompt set or another stage here.
+    pub stages: Vec<StageDecl>,
+    /// True for a `--smoke` rehearsal.
+    pub smoke: bool,
+}
+
+/// `model.NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelDecl {
+    /// Where its files are.
+    pub source: ModelSource,
+}
+
+/// Where a model's files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// A Hugging Face directory or a `.gguf` file, absolute.
+    Path(PathBuf),
+    /// `hf:org/name@revision`, fetched and cached.
+    Hub {
+        /// `org/name`.
+        repo: String,
+        /// Branch, tag or commit; `main` if the file names none.
+        revision: String,
+    },
+}
+
+/// `data.NAME` or `prompts.NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowsDecl {
+    /// The file, absolute: `.json`, `.jsonl`, either with `.gz`.
+    pub path: PathBuf,
+    /// Which rows to take.
+    pub rows: RowRange,
+}
+
+/// One stage: a cell of the matrix where it depends on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageDecl {
+    /// Unique name: `rm`, or `rm:more` for a matrix cell (`rm:more,7` for two
+    /// variables, in the matrix's order).
+    pub name: String,
+    /// The table's name, `rm`.
+    pub base: String,
+    /// The matrix variables it depends on and their values here, in the
+    /// matrix's order.
+    pub cell: Vec<(String, String)>,
+    /// Its parameters, all resolved. Reference fields hold names of
+    /// [`Experiment::models`], `data`, `prompts` or stages.
+    pub spec: StageSpec,
+}
+
+/// What a reference field names. Names are unique over all four tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Referent<'a> {
+    /// A model.
+    Model(&'a ModelDecl),
+    /// A preference set.
+    Data(&'a RowsDecl),
+    /// A prompt set.
+    Prompts(&'a RowsDecl),
+    /// Another stage's main output of the type the role takes.
+    Stage(usize),
+}
+
+impl Experiment {
+    /// The stage of that exact name.
+    pub fn stage(&self, name: &str) -> Option<&StageDecl> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// What a reference names.
+    pub fn referent(&self, name: &str) -> Option<Referent<'_>> {
+        if let Some(model) = self.models.get(name) {
+            return Some(Referent::Model(model));
+        }
+        if let Some(rows) = self.data.get(name) {
+            return Some(Referent::Data(rows));
+        }
+        if let Some(rows) = self.prompts.get(name) {
+            return Some(Referent::Prompts(rows));
+        }
+        self.stages
+            .iter()
+            .position(|stage| stage.name == name)
+            .map(Referent::Stage)
+    }
+}

@@ -1,0 +1,61 @@
+//! The site file: what may differ between machines and never enters a key.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `moreline.toml` beside the experiment, or in the user's configuration
+/// directory; every field has a default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Site {
+    /// Cache directory; by default `cache/` beside the nearest `Cargo.toml` or
+    /// `.git` above the experiment, else `.moreline-cache` beside it.
+    pub cache: Option<PathBuf>,
+    /// Devices that stages may use, for example `["cuda:0", "cuda:1"]`;
+    /// `["cpu"]` if empty. One worker at a time runs on each.
+    pub devices: Vec<String>,
+    /// Compute threads of a CPU worker; all cores if absent.
+    pub threads: Option<u32>,
+    /// Largest number of tokens a worker computes at once.
+    pub token_budget: Option<u32>,
+    /// The worker program; `moreline-worker` beside `moreline` if absent.
+    pub worker: Option<PathBuf>,
+    /// OpenAI-compatible endpoints by name.
+    pub endpoint: BTreeMap<String, Endpoint>,
+}
+
+/// An OpenAI-compatible HTTP endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// Base URL, for example `http://127.0.0.1:8080/v1`.
+    pub url: String,
+    /// Name of the environment variable that holds the key; none is sent if absent.
+    #[serde(default)]
+    pub key_env: Option<String>,
+    /// Requests in flight at once.
+    #[serde(default = "concurrency")]
+    pub concurrency: u32,
+    /// Seconds before a request counts as failed.
+    #[serde(default = "timeout")]
+    pub timeout_s: f64,
+    /// Times a failed request is tried again.
+    #[serde(default = "retries")]
+    pub retries: u32,
+    /// Stop cleanly after this many tokens in all.
+    #[serde(default)]
+    pub token_limit: Option<u64>,
+}
+
+fn concurrency() -> u32 {
+    4
+}
+fn timeout() -> f64 {
+    120.0
+}
+fn retries() -> u32 {
+    5
+}
