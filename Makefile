@@ -20,7 +20,8 @@ demo: build ## run the whole quickstart experiment and say where its report is
 	@target/release/moreline run $(EXPERIMENT)
 	@target/release/moreline report $(EXPERIMENT)
 
-test: setup ## run every test
+# The engine's tests start the worker program, which cargo builds for tests of its own package only.
+test: build ## run every test
 	@$(CARGO) test --release --workspace
 
 lint: setup ## check the format, the lints, the documentation and the dependencies
