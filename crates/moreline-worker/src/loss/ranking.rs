@@ -260,7 +260,7 @@ mod tests {
             (0, 0.0, &[0.0, 0.0][..])
         );
         assert_eq!(
-            (mean_loss(&[none.clone()]), accuracy(&[none])),
+            (mean_loss(std::slice::from_ref(&none)), accuracy(&[none])),
             (None, None)
         );
         assert_eq!(plain(&[1.0, 1.0], &[1.0, 0.0]).correct, 0.5);

@@ -1,5 +1,6 @@
 //! The exact min-norm point of the convex hull of the gradients.
 
+use super::active_set::ActiveSet;
 use super::gram::Gram;
 use super::weights::Weights;
 
@@ -29,9 +30,8 @@ pub fn min_norm_exact(gram: &Gram) -> Weights {
         let lambda = of_two(gram.at(0, 0), gram.at(0, 1), gram.at(1, 1));
         return Weights::of(gram, lambda.to_vec(), 0);
     }
-    let mut search = ActiveSet::start(gram);
-    let steps = search.solve();
-    let (lambda, exchanges) = exchange(gram, search.lambda);
+    let (lambda, steps) = ActiveSet::start(gram).solve();
+    let (lambda, exchanges) = exchange(gram, lambda);
     Weights::of(
         gram,
         shared_between_equals(gram, &lambda),
@@ -52,127 +52,6 @@ fn of_two(aa: f64, ab: f64, bb: f64) -> [f64; 2] {
     } else {
         [first / (first + second), second / (first + second)]
     }
-}
-
-/// Wolfe's method: the current point is the least of the affine hull of the active gradients,
-/// all of whose weights are positive.
-struct ActiveSet<'a> {
-    gram: &'a Gram,
-    lambda: Vec<f64>,
-    active: Vec<usize>,
-}
-
-impl<'a> ActiveSet<'a> {
-    /// Starts at the shortest gradient.
-    fn start(gram: &'a Gram) -> Self {
-        let norms = gram.norms();
-        let first = least(&norms);
-        let mut lambda = vec![0.0; gram.size()];
-        lambda[first] = 1.0;
-        Self {
-            gram,
-            lambda,
-            active: vec![first],
-        }
-    }
-
-    /// Moves to the optimum, or as near as the active sets stay independent; returns the steps.
-    fn solve(&mut self) -> usize {
-        let limit = 20 * self.gram.size();
-        let mut squared = self.gram.squared_norm(&self.lambda);
-        for step in 0..limit {
-            let products = self.gram.products(&self.lambda);
-            let entering = least(&products);
-            let gap = squared - products[entering];
-            let settled = gap <= rounding(self.gram, &self.lambda, entering);
-            if settled || self.active.contains(&entering) {
-                return step;
-            }
-            let before = (self.lambda.clone(), self.active.clone());
-            self.active.push(entering);
-            let moved = self.descend().is_some();
-            let next = self.gram.squared_norm(&self.lambda);
-            if !moved || next > squared {
-                (self.lambda, self.active) = before;
-                return step;
-            }
-            squared = next;
-        }
-        limit
-    }
-
-    /// Goes to the least point of the active affine hull, dropping gradients whose weights
-    /// would turn negative on the way. `None` where the active gradients are dependent.
-    fn descend(&mut self) -> Option<()> {
-        loop {
-            let target = affine_minimum(self.gram, &self.active)?;
-            let ratio = |(&i, &wanted): (&usize, &f64)| {
-                (wanted <= 0.0).then(|| self.lambda[i] / (self.lambda[i] - wanted))
-            };
-            let ratios: Vec<Option<f64>> = self.active.iter().zip(&target).map(ratio).collect();
-            let step = ratios.iter().flatten().fold(1.0, |a: f64, b| a.min(*b));
-            for (&i, wanted) in self.active.iter().zip(&target) {
-                self.lambda[i] += step * (wanted - self.lambda[i]);
-            }
-            if ratios.iter().all(Option::is_none) {
-                return Some(());
-            }
-            let mut kept = Vec::new();
-            for (&i, ratio) in self.active.iter().zip(&ratios) {
-                if ratio.is_some_and(|ratio| ratio <= step) || self.lambda[i] <= 0.0 {
-                    self.lambda[i] = 0.0;
-                } else {
-                    kept.push(i);
-                }
-            }
-            self.active = kept;
-            if self.active.is_empty() {
-                return None;
-            }
-        }
-    }
-}
-
-/// Weights (of any sign, sum 1) of the least point of the affine hull of the `active`
-/// gradients: with `c > 0`, `(G + c 11ᵀ) u = 1` and the weights are `u` over its sum. `c` is
-/// the shortest active gradient's squared norm, so that long ones do not drown it.
-fn affine_minimum(gram: &Gram, active: &[usize]) -> Option<Vec<f64>> {
-    let n = active.len();
-    let shift = active
-        .iter()
-        .map(|&i| gram.at(i, i))
-        .fold(f64::INFINITY, f64::min);
-    let matrix = |row: usize, column: usize| gram.at(active[row], active[column]) + shift;
-    // Cholesky factor, row by row.
-    let mut factor = vec![vec![0.0_f64; n]; n];
-    for i in 0..n {
-        for j in 0..=i {
-            let inner: f64 = (0..j).map(|k| factor[i][k] * factor[j][k]).sum();
-            let rest = matrix(i, j) - inner;
-            if i > j {
-                factor[i][j] = rest / factor[j][j];
-            } else if rest > 4.0 * n as f64 * f64::EPSILON * matrix(i, i) {
-                factor[i][i] = rest.sqrt();
-            } else {
-                return None;
-            }
-        }
-    }
-    let mut solution = vec![1.0; n];
-    for i in 0..n {
-        let inner: f64 = (0..i).map(|k| factor[i][k] * solution[k]).sum();
-        solution[i] = (solution[i] - inner) / factor[i][i];
-    }
-    for i in (0..n).rev() {
-        let inner: f64 = (i + 1..n).map(|k| factor[k][i] * solution[k]).sum();
-        solution[i] = (solution[i] - inner) / factor[i][i];
-    }
-    let sum: f64 = solution.iter().sum();
-    let weights: Vec<f64> = solution.iter().map(|value| value / sum).collect();
-    weights
-        .iter()
-        .all(|weight| weight.is_finite())
-        .then_some(weights)
 }
 
 /// Moves weight between the worst active and the best gradient by exact line search until
@@ -217,7 +96,7 @@ fn exchange(gram: &Gram, mut lambda: Vec<f64>) -> (Vec<f64>, usize) {
 
 /// A bound on the rounding error of comparing gradient `i`'s inner product with the point's
 /// squared norm.
-fn rounding(gram: &Gram, lambda: &[f64], i: usize) -> f64 {
+pub(super) fn rounding(gram: &Gram, lambda: &[f64], i: usize) -> f64 {
     let size = gram.size();
     let row = |r: usize| {
         (0..size)
@@ -247,7 +126,7 @@ fn shared_between_equals(gram: &Gram, lambda: &[f64]) -> Vec<f64> {
 }
 
 /// The position of the least value, the first if several are.
-fn least(values: &[f64]) -> usize {
+pub(super) fn least(values: &[f64]) -> usize {
     (1..values.len()).fold(
         0,
         |least, i| if values[i] < values[least] { i } else { least },

@@ -5,6 +5,7 @@
 //! does (Désidéri 2012; Sener and Koltun 2018, arXiv 1810.04650): if it is not zero, the
 //! step it weights lowers every task's loss. All the solvers see is the [`Gram`] matrix.
 
+mod active_set;
 mod error;
 mod frank_wolfe;
 #[cfg(test)]
