@@ -3,3 +3,8 @@
 //! Layers, lowest first; a module imports only from those before it.
 
 pub mod config;
+pub mod digest;
+pub mod engine;
+pub mod event;
+pub mod plan;
+pub mod store;

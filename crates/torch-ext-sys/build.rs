@@ -1,1 +1,35 @@
-fn main(){}
+//! Compiles the C++ shim against the libtorch that torch-sys links.
+
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo:rerun-if-changed=src/shim.cpp");
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
+    let Some(lib) = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
+        println!("cargo:warning=torch-sys named no libtorch; run `make setup` first");
+        return;
+    };
+    let include = match std::env::var_os("LIBTORCH") {
+        Some(root) => PathBuf::from(root).join("include"),
+        None => lib.with_file_name("include"),
+    };
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .warnings(false)
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .flag(format!("-isystem{}", include.display()))
+        .flag(format!(
+            "-isystem{}",
+            include.join("torch/csrc/api/include").display()
+        ))
+        .file("src/shim.cpp")
+        .compile("torch_ext_shim");
+    println!("cargo:rustc-link-search=native={}", lib.display());
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    println!("cargo:rustc-link-lib=torch_cpu");
+    println!("cargo:rustc-link-lib=c10");
+    // Programs that link this crate need the run path as well.
+    println!("cargo:lib={}", lib.display());
+}

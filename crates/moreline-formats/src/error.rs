@@ -90,19 +90,34 @@ pub enum FormatError {
 
 impl FormatError {
     pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
-        Self::Io { action, path: path.to_owned(), source }
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
     }
 
     pub(crate) fn malformed(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Malformed { path: path.to_owned(), reason: reason.into() }
+        Self::Malformed {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn tensor(path: &Path, tensor: &str, reason: impl Into<String>) -> Self {
-        Self::Tensor { path: path.to_owned(), tensor: tensor.to_owned(), reason: reason.into() }
+        Self::Tensor {
+            path: path.to_owned(),
+            tensor: tensor.to_owned(),
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn key(path: &Path, key: &str, reason: impl Into<String>) -> Self {
-        Self::Key { path: path.to_owned(), key: key.to_owned(), reason: reason.into() }
+        Self::Key {
+            path: path.to_owned(),
+            key: key.to_owned(),
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn unsupported(

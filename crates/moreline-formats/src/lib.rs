@@ -6,6 +6,7 @@
 //! | [`weights`] | the tensors of a model under their Hugging Face names, whatever the file |
 //! | [`safetensors`] | reading and writing `.safetensors` files and their sharded form |
 //! | [`gguf`] | reading `.gguf` files, dequantisation included |
+//! | [`rows`] | readers of preference, prompt, example and response rows |
 //! | [`tensor`] | a tensor in host memory and the element types of files |
 //! | [`error`] | what can go wrong, always with the file's name |
 //!
@@ -15,6 +16,7 @@
 pub mod error;
 pub mod gguf;
 pub mod model_config;
+pub mod rows;
 pub mod safetensors;
 pub mod tensor;
 pub mod weights;

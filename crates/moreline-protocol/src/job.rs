@@ -72,6 +72,15 @@ pub struct RowRange {
 }
 
 impl RowRange {
+    /// This range with at most `limit` rows, if there is one.
+    pub fn capped(self, limit: Option<u64>) -> Self {
+        let limit = match (self.limit, limit) {
+            (Some(own), Some(cap)) => Some(own.min(cap)),
+            (own, cap) => own.or(cap),
+        };
+        Self { limit, ..self }
+    }
+
     /// The slice of `rows` this range names.
     pub fn slice<'a, T>(&self, rows: &'a [T]) -> &'a [T] {
         let start = usize::try_from(self.offset).map_or(rows.len(), |o| o.min(rows.len()));

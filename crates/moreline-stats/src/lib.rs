@@ -1,1 +1,24 @@
-//! moreline-stats
+//! Statistics of an experiment: pure functions over `f64`, no tensors and no input or output.
+//!
+//! - [`calibration`]: reliability bins, ECE, ACE and MCE, Brier score, NLL, temperature scaling;
+//! - [`bootstrap`], [`interval`], [`mcnemar`]: what a figure is worth, and paired comparisons;
+//! - [`describe`], [`correlation`]: means, quantiles, histograms, Pearson and Spearman;
+//! - [`winrate`]: verdicts of a judge, length control and position bias.
+//!
+//! Whatever is undefined (no data, a NaN, a constant in a correlation) is an [`Error`],
+//! never a number that could be mistaken for a result.
+
+pub mod bootstrap;
+pub mod calibration;
+pub mod correlation;
+pub mod describe;
+mod error;
+pub mod interval;
+pub mod logistic;
+pub mod mcnemar;
+mod normal;
+pub mod winrate;
+
+pub use bootstrap::Bootstrap;
+pub use error::{Error, Result};
+pub use interval::Interval;

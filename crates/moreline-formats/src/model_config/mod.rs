@@ -1,8 +1,10 @@
 //! One description of a decoder for every source: Hugging Face's `config.json` or GGUF metadata.
 
+mod check;
 mod export;
 mod from_gguf;
 mod from_hf;
+mod keys;
 mod rope;
 
 use std::path::Path;
@@ -167,7 +169,11 @@ impl ModelConfig {
 
     /// Whether the source is a `...ForSequenceClassification` model with one label: a reward model.
     pub fn is_reward_model(&self) -> bool {
-        let class = self.raw.get("architectures").and_then(|a| a.get(0)).and_then(Value::as_str);
+        let class = self
+            .raw
+            .get("architectures")
+            .and_then(|a| a.get(0))
+            .and_then(Value::as_str);
         class.is_some_and(|c| c.ends_with("ForSequenceClassification"))
     }
 }

@@ -54,7 +54,12 @@ impl RopeScaling {
         match *self {
             Self::None => frequency,
             Self::Linear { factor } => frequency / factor,
-            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => {
+            Self::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_positions,
+            } => {
                 let turns = original_max_positions as f64 * frequency / (2.0 * PI);
                 let span = high_freq_factor - low_freq_factor;
                 let smooth = ((turns - low_freq_factor) / span).clamp(0.0, 1.0);
@@ -70,7 +75,11 @@ mod tests {
 
     #[test]
     fn plain_frequencies_are_a_geometric_series() {
-        let rope = Rope { theta: 10000.0, dims: 8, scaling: RopeScaling::None };
+        let rope = Rope {
+            theta: 10000.0,
+            dims: 8,
+            scaling: RopeScaling::None,
+        };
         let expected = [1.0, 0.1, 0.01, 0.001];
         for (got, want) in rope.inverse_frequencies().iter().zip(expected) {
             assert!((got - want).abs() < 1e-12);
@@ -79,7 +88,11 @@ mod tests {
 
     #[test]
     fn linear_scaling_divides() {
-        let rope = Rope { theta: 1e4, dims: 4, scaling: RopeScaling::Linear { factor: 4.0 } };
+        let rope = Rope {
+            theta: 1e4,
+            dims: 4,
+            scaling: RopeScaling::Linear { factor: 4.0 },
+        };
         assert_eq!(rope.inverse_frequencies(), vec![0.25, 0.0025]);
     }
 

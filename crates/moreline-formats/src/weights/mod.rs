@@ -3,6 +3,8 @@
 mod gguf_names;
 mod hf_index;
 
+pub use hf_index::weight_files;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -26,13 +28,18 @@ pub struct WeightStore {
 #[derive(Debug)]
 enum Source {
     /// The files, and for each tensor of the store the index of the file that holds it.
-    Safetensors { files: Vec<SafetensorsFile>, file_of: Vec<usize> },
+    Safetensors {
+        files: Vec<SafetensorsFile>,
+        file_of: Vec<usize>,
+    },
     Gguf(Box<GgufWeights>),
 }
 
 /// Whether the path names a `.gguf` file.
 pub fn is_gguf(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) && !path.is_dir()
+    path.extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("gguf"))
+        && !path.is_dir()
 }
 
 impl WeightStore {
@@ -57,12 +64,25 @@ impl WeightStore {
             let file_of = vec![0; tensors.len()];
             (vec![file], tensors, file_of)
         };
-        Ok(Self::build(path, tensors, Source::Safetensors { files, file_of }))
+        Ok(Self::build(
+            path,
+            tensors,
+            Source::Safetensors { files, file_of },
+        ))
     }
 
     fn build(path: &Path, tensors: Vec<TensorInfo>, source: Source) -> Self {
-        let by_name = tensors.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect();
-        Self { path: path.to_owned(), tensors, by_name, source }
+        let by_name = tensors
+            .iter()
+            .enumerate()
+            .map(|(i, t)| (t.name.clone(), i))
+            .collect();
+        Self {
+            path: path.to_owned(),
+            tensors,
+            by_name,
+            source,
+        }
     }
 
     /// Every tensor, in the order of the file.
@@ -91,10 +111,13 @@ impl WeightStore {
     /// # Errors
     /// [`FormatError::MissingTensor`], a type that cannot be read, or the system's errors.
     pub fn read(&self, name: &str) -> Result<HostTensor, FormatError> {
-        let &index = self.by_name.get(name).ok_or_else(|| FormatError::MissingTensor {
-            path: self.path.clone(),
-            tensor: name.to_owned(),
-        })?;
+        let &index = self
+            .by_name
+            .get(name)
+            .ok_or_else(|| FormatError::MissingTensor {
+                path: self.path.clone(),
+                tensor: name.to_owned(),
+            })?;
         match &self.source {
             Source::Safetensors { files, file_of } => files[file_of[index]].read(name),
             Source::Gguf(weights) => weights.read(index),

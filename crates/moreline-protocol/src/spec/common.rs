@@ -10,7 +10,7 @@ pub enum OneOrMany {
     /// A single name.
     One(String),
     /// Several names, in order.
-    Many(Vec<String>),
+    Many(#[schemars(length(min = 1))] Vec<String>),
 }
 
 impl OneOrMany {

@@ -20,9 +20,11 @@ pub struct EvaluateReward {
     pub pairs: Pairs,
     /// Bins of the calibration errors.
     #[serde(default = "bins")]
+    #[schemars(range(min = 1))]
     pub bins: u32,
     /// Bootstrap resamples of each interval.
     #[serde(default = "resamples")]
+    #[schemars(range(min = 1))]
     pub resamples: u32,
     /// Compute precision.
     #[serde(default)]
@@ -30,6 +32,10 @@ pub struct EvaluateReward {
     /// Seed of the bootstrap.
     #[serde(default)]
     pub seed: u64,
+    /// At most this many rows of each row input (after a set's own `limit`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<u64>,
 }
 
 /// Perplexity of a language model on answers given their prompts.
@@ -48,10 +54,15 @@ pub struct Perplexity {
     pub template: Template,
     /// Longest text in tokens; longer ones lose their first tokens.
     #[serde(default = "max_length")]
+    #[schemars(range(min = 8))]
     pub max_length: u32,
     /// Compute precision.
     #[serde(default)]
     pub precision: Precision,
+    /// At most this many rows of each row input (after a set's own `limit`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<u64>,
 }
 
 /// Compare two sets of responses to the same prompts, response by response.
@@ -77,9 +88,11 @@ pub struct Judge {
     pub criterion: String,
     /// Embedded judge: reward differences up to this are ties.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub tie_margin: f64,
     /// Bootstrap resamples of the win rate's interval.
     #[serde(default = "resamples")]
+    #[schemars(range(min = 1))]
     pub resamples: u32,
     /// Compute precision of an embedded judge.
     #[serde(default)]
@@ -87,6 +100,10 @@ pub struct Judge {
     /// Seed of the bootstrap.
     #[serde(default)]
     pub seed: u64,
+    /// At most this many rows of each row input (after a set's own `limit`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<u64>,
 }
 
 fn bins() -> u32 {

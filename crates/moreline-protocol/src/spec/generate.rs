@@ -15,15 +15,19 @@ pub struct Generate {
     pub prompts: String,
     /// Responses per prompt.
     #[serde(default = "one")]
+    #[schemars(range(min = 1))]
     pub samples: u32,
     /// Most tokens of a response.
     #[serde(default = "max_new_tokens")]
+    #[schemars(range(min = 1))]
     pub max_new_tokens: u32,
     /// Sampling temperature; 0 takes the likeliest token.
     #[serde(default = "temperature")]
+    #[schemars(range(min = 0))]
     pub temperature: f64,
     /// Sample from the smallest set of tokens with this probability in all.
     #[serde(default = "top_p")]
+    #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
     pub top_p: f64,
     /// Sample from the likeliest this many tokens; 0 for all.
     #[serde(default)]
@@ -40,6 +44,10 @@ pub struct Generate {
     /// Sampling seed.
     #[serde(default)]
     pub seed: u64,
+    /// At most this many rows of each row input (after a set's own `limit`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<u64>,
 }
 
 /// Score responses with a reward model. Template, length, truncation and
@@ -54,6 +62,10 @@ pub struct Score {
     /// Compute precision.
     #[serde(default)]
     pub precision: Precision,
+    /// At most this many rows of each row input (after a set's own `limit`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<u64>,
 }
 
 fn one() -> u32 {

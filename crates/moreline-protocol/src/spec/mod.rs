@@ -144,6 +144,22 @@ impl StageSpec {
         }
     }
 
+    /// The stage's own `limit`: at most this many rows of each row input, on
+    /// top of what a set's [`crate::job::RowRange`] says.
+    pub fn limit(&self) -> Option<u64> {
+        match self {
+            Self::TrainReward(spec) => spec.limit,
+            Self::EvaluateReward(spec) => spec.limit,
+            Self::Generate(spec) => spec.limit,
+            Self::Score(spec) => spec.limit,
+            Self::Select(spec) => spec.limit,
+            Self::Sft(spec) => spec.limit,
+            Self::Perplexity(spec) => spec.limit,
+            Self::Judge(spec) => spec.limit,
+            Self::Import(spec) => spec.limit,
+        }
+    }
+
     /// True if the engine runs this stage itself, without a worker.
     pub fn runs_in_engine(&self) -> bool {
         match self {

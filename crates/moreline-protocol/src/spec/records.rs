@@ -14,6 +14,7 @@ pub struct Select {
     pub strategy: Strategy,
     /// `top-k`: how many responses of each prompt.
     #[serde(default = "k")]
+    #[schemars(range(min = 1))]
     pub k: u32,
     /// `threshold`: the lowest score taken.
     #[serde(default)]
@@ -21,6 +22,10 @@ pub struct Select {
     /// Leave out responses cut at the token limit.
     #[serde(default)]
     pub drop_unfinished: bool,
+    /// At most this many rows of each row input (after a set's own `limit`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<u64>,
 }
 
 /// How `select` chooses.
@@ -53,10 +58,15 @@ pub struct Import {
     pub data: String,
     /// Largest share of bad rows to leave out, from 0 to 1; more fail the stage.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 1))]
     pub max_bad_share: f64,
     /// Leave out rows that repeat an earlier one.
     #[serde(default = "yes")]
     pub deduplicate: bool,
+    /// At most this many rows of each row input (after a set's own `limit`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<u64>,
 }
 
 fn k() -> u32 {

@@ -20,6 +20,7 @@ pub struct TrainReward {
     /// MORE: share of the newest head gradient in the running one,
     /// m = (1 - alpha) m + alpha g.
     #[serde(default = "alpha")]
+    #[schemars(range(min = 0, max = 1))]
     pub alpha: f64,
     /// MORE: how task gradients are scaled before the weights are solved.
     #[serde(default = "l2")]
@@ -30,6 +31,7 @@ pub struct TrainReward {
     /// MORE: solve weights separately for this many groups of pairs of each
     /// global batch (the published runs: one per GPU, 16).
     #[serde(default = "one")]
+    #[schemars(range(min = 1))]
     pub weight_groups: u32,
     /// How global batches draw from the sets; by default `proportional` for
     /// `uniform`, `equal` for `more`.
@@ -46,43 +48,54 @@ pub struct TrainReward {
     pub template: Template,
     /// Longest text in tokens, special ones included.
     #[serde(default = "max_length")]
+    #[schemars(range(min = 8))]
     pub max_length: u32,
     /// What happens to longer ones.
     #[serde(default)]
     pub truncation: Truncation,
     /// Passes over the data.
     #[serde(default = "one_epoch")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub epochs: f64,
     /// Stop after this many optimiser steps; overrides `epochs`.
     #[serde(default)]
+    #[schemars(range(min = 1))]
     pub steps: Option<u64>,
     /// Rows (groups of responses) per optimiser step, over all ranks.
     #[serde(default = "batch")]
+    #[schemars(range(min = 1))]
     pub batch: u32,
     /// Peak learning rate.
     #[serde(default = "lr")]
+    #[schemars(range(min = 0))]
     pub lr: f64,
     /// Learning-rate schedule after the warm-up.
     #[serde(default)]
     pub schedule: Schedule,
     /// Share of all steps spent warming up linearly.
     #[serde(default = "warmup")]
+    #[schemars(range(min = 0, max = 1))]
     pub warmup_ratio: f64,
     /// Decoupled weight decay, on every parameter.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub weight_decay: f64,
     /// AdamW's decay rates.
     #[serde(default = "betas")]
+    #[schemars(inner(range(min = 0, max = 1)))]
     pub betas: [f64; 2],
     /// AdamW's epsilon.
     #[serde(default = "eps")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub eps: f64,
     /// Clip the global gradient norm to this.
     #[serde(default = "clip")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub clip: f64,
     /// Train only the top this many blocks (and final norm and head); all,
     /// with the embedding, if absent.
     #[serde(default)]
+    #[schemars(range(min = 1))]
     pub train_blocks: Option<u32>,
     /// Compute precision.
     #[serde(default)]
@@ -92,7 +105,12 @@ pub struct TrainReward {
     pub seed: u64,
     /// Steps between checkpoints. Not keyed.
     #[serde(default = "checkpoint_every")]
+    #[schemars(range(min = 1))]
     pub checkpoint_every: u64,
+    /// At most this many rows of each row input (after a set's own `limit`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<u64>,
 }
 
 /// Supervised fine-tuning on prompts and responses.
@@ -111,42 +129,53 @@ pub struct Sft {
     pub template: Template,
     /// Longest text in tokens, special ones included.
     #[serde(default = "max_length")]
+    #[schemars(range(min = 8))]
     pub max_length: u32,
     /// What happens to longer ones.
     #[serde(default)]
     pub truncation: Truncation,
     /// Passes over the data.
     #[serde(default = "one_epoch")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub epochs: f64,
     /// Stop after this many optimiser steps; overrides `epochs`.
     #[serde(default)]
+    #[schemars(range(min = 1))]
     pub steps: Option<u64>,
     /// Examples per optimiser step, over all ranks.
     #[serde(default = "batch")]
+    #[schemars(range(min = 1))]
     pub batch: u32,
     /// Peak learning rate.
     #[serde(default = "lr")]
+    #[schemars(range(min = 0))]
     pub lr: f64,
     /// Learning-rate schedule after the warm-up.
     #[serde(default)]
     pub schedule: Schedule,
     /// Share of all steps spent warming up linearly.
     #[serde(default = "warmup")]
+    #[schemars(range(min = 0, max = 1))]
     pub warmup_ratio: f64,
     /// Decoupled weight decay, on every parameter.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub weight_decay: f64,
     /// AdamW's decay rates.
     #[serde(default = "betas")]
+    #[schemars(inner(range(min = 0, max = 1)))]
     pub betas: [f64; 2],
     /// AdamW's epsilon.
     #[serde(default = "eps")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub eps: f64,
     /// Clip the global gradient norm to this.
     #[serde(default = "clip")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub clip: f64,
     /// Train only the top this many blocks (and the final norm); all if absent.
     #[serde(default)]
+    #[schemars(range(min = 1))]
     pub train_blocks: Option<u32>,
     /// Compute precision.
     #[serde(default)]
@@ -156,7 +185,12 @@ pub struct Sft {
     pub seed: u64,
     /// Steps between checkpoints. Not keyed.
     #[serde(default = "checkpoint_every")]
+    #[schemars(range(min = 1))]
     pub checkpoint_every: u64,
+    /// At most this many rows of each row input (after a set's own `limit`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<u64>,
 }
 
 /// How the losses of several preference sets are combined.

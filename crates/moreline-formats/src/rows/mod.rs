@@ -1,0 +1,150 @@
+//! Readers of row files: preference sets, prompt sets, examples and responses.
+//!
+//! A file is a JSON array or JSON Lines, either of them gzipped (told by its
+//! content, not its name). Files are streamed: one row's text is held at a
+//! time besides the rows returned. A [`RowRange`] counts rows; the rows
+//! outside it are passed over and neither parsed nor checked.
+//!
+//! Rows are checked as they are read, and the first ten bad ones are reported
+//! together, each with its line: see [`RowError`].
+
+mod elements;
+mod error;
+mod example;
+mod fields;
+mod preference;
+mod prompt;
+mod read;
+mod response;
+mod source;
+
+use std::path::Path;
+
+use moreline_protocol::job::RowRange;
+use moreline_protocol::rows::{ExampleRow, Message, ResponseRow};
+use serde_json::Value;
+
+pub use error::{RowError, RowProblem};
+pub use fields::Reason;
+
+/// A row of a preference set: at least two responses and a score each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreferenceRow {
+    /// Line of the file on which the row begins, from 1.
+    pub line: u64,
+    /// The responses.
+    pub body: PreferenceBody,
+    /// One finite score per response; higher is better.
+    pub scores: Vec<f64>,
+}
+
+/// The responses of a preference row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PreferenceBody {
+    /// Full texts, the prompt included, as published.
+    Texts(Vec<String>),
+    /// A prompt and the responses to it.
+    Replies {
+        /// The conversation up to the response; a prompt given as a plain
+        /// string is one user message.
+        prompt: Vec<Message>,
+        /// The responses, without the prompt.
+        responses: Vec<String>,
+    },
+}
+
+/// A prompt with an optional reference answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptRow {
+    /// The conversation up to the answer; a prompt given as a plain string is
+    /// one user message.
+    pub prompt: Vec<Message>,
+    /// The reference answer.
+    pub answer: Option<String>,
+}
+
+impl PreferenceRow {
+    /// True if two of its responses have different scores.
+    pub fn is_decided(&self) -> bool {
+        self.scores.iter().any(|score| *score != self.scores[0])
+    }
+}
+
+/// Reads a preference set. Forms of a row: `{"text": [..], "score": [..]}`
+/// (also `texts`, `scores`), `{"prompt", "responses": [..], "scores": [..]}`,
+/// `{"prompt", "chosen", "rejected"}`, and `{"chosen", "rejected"}` as full
+/// texts or message lists.
+///
+/// # Errors
+/// The file cannot be read, holds no row in `range`, or has bad rows in it.
+pub fn read_preferences(path: &Path, range: RowRange) -> Result<Vec<PreferenceRow>, RowError> {
+    read::read("preference set", path, range, preference::parse)
+}
+
+/// Refuses a preference set from which nothing can be learnt: one in which no
+/// row has two different scores.
+///
+/// # Errors
+/// No decided pair in `rows`.
+pub fn check_preferences(path: &Path, rows: &[PreferenceRow]) -> Result<(), RowError> {
+    if rows.iter().any(PreferenceRow::is_decided) {
+        return Ok(());
+    }
+    Err(RowError::whole(
+        "preference set",
+        path,
+        format!(
+            "no decided pair: the scores are tied within each of its {} rows",
+            rows.len()
+        ),
+        "give at least one row two responses of different scores, or take other rows \
+         (`offset`, `limit`)",
+    ))
+}
+
+/// Reads a prompt set. Forms of a row: `{"prompt": string or messages}` with
+/// an optional `answer` (or `response`, `completion`), `{"query": string}`,
+/// `{"messages": [..]}` (a final assistant message is the answer), or a plain
+/// JSON string.
+///
+/// # Errors
+/// As [`read_preferences`].
+pub fn read_prompts(path: &Path, range: RowRange) -> Result<Vec<PromptRow>, RowError> {
+    read::read("prompt set", path, range, |value, _| prompt::parse(value))
+}
+
+/// Reads examples: prompts in the forms of [`read_prompts`], each with its
+/// answer, and an optional `score`.
+///
+/// # Errors
+/// As [`read_preferences`]; also a row without an answer.
+pub fn read_examples(path: &Path, range: RowRange) -> Result<Vec<ExampleRow>, RowError> {
+    read::read("examples", path, range, |value, _| example::parse(value))
+}
+
+/// Reads responses as `generate` and `score` write them.
+///
+/// # Errors
+/// As [`read_preferences`]; also a row without responses, or two rows of the
+/// same id.
+pub fn read_responses(path: &Path, range: RowRange) -> Result<Vec<ResponseRow>, RowError> {
+    let mut seen = response::Seen::default();
+    read::read("responses", path, range, |value, line| {
+        response::parse(value, line, &mut seen)
+    })
+}
+
+/// Reads rows of a form of the caller's own: `parse` gets each row and its
+/// line. Bad rows are collected and reported like everyone else's.
+///
+/// # Errors
+/// As [`read_preferences`].
+pub fn read_with<T>(
+    what: &'static str,
+    path: &Path,
+    range: RowRange,
+    parse: impl FnMut(Value, u64) -> Result<T, Reason>,
+) -> Result<Vec<T>, RowError> {
+    read::read(what, path, range, parse)
+}
+

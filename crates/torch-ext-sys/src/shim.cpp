@@ -1,0 +1,109 @@
+// What the worker needs of libtorch and `tch` does not bind. Every function
+// catches every C++ exception, returns 0 on success and 1 on failure, and keeps
+// the failure's message for `moreline_last_error` of the same thread.
+
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/version.h>
+
+#include <malloc.h>
+
+#include <cstdint>
+#include <exception>
+#include <string>
+#include <vector>
+
+namespace {
+
+thread_local std::string last_error;
+
+template <typename Body>
+int guarded(Body body) {
+  try {
+    body();
+    return 0;
+  } catch (const c10::Error& error) {
+    last_error = error.what_without_backtrace();
+  } catch (const std::exception& error) {
+    last_error = error.what();
+  } catch (...) {
+    last_error = "an unknown C++ exception";
+  }
+  return 1;
+}
+
+std::vector<at::Tensor> collect(at::Tensor* const* tensors, std::size_t count) {
+  std::vector<at::Tensor> list;
+  list.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) list.push_back(*tensors[i]);
+  return list;
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* moreline_last_error() { return last_error.c_str(); }
+
+// The gradients of `outputs` with respect to `inputs`, given the gradients of
+// the outputs. `results` takes one new tensor per input, or null where the
+// outputs do not depend on it.
+int moreline_grad(at::Tensor* const* outputs, at::Tensor* const* grad_outputs,
+                  std::size_t output_count, at::Tensor* const* inputs,
+                  std::size_t input_count, at::Tensor** results) {
+  return guarded([&] {
+    auto grads = torch::autograd::grad(
+        collect(outputs, output_count), collect(inputs, input_count),
+        collect(grad_outputs, output_count), /*retain_graph=*/c10::nullopt,
+        /*create_graph=*/false, /*allow_unused=*/true);
+    for (std::size_t i = 0; i < input_count; ++i)
+      results[i] = grads[i].defined() ? new at::Tensor(std::move(grads[i])) : nullptr;
+  });
+}
+
+// One AdamW step on flat fp32 tensors, in place; `step` counts from 1.
+int moreline_adamw(at::Tensor* parameter, at::Tensor* gradient,
+                   at::Tensor* first_moment, at::Tensor* second_moment,
+                   double step, double lr, double beta1, double beta2,
+                   double weight_decay, double eps) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    // The operator takes the step's number as a tensor, as torch.optim does.
+    auto steps = at::full({}, step, at::TensorOptions().dtype(at::kFloat).device(parameter->device()));
+    at::_fused_adamw_({*parameter}, {*gradient}, {*first_moment}, {*second_moment},
+                      /*max_exp_avg_sqs=*/{}, {steps}, lr, beta1, beta2,
+                      weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+  });
+}
+
+// "highest", "high" or "medium".
+int moreline_set_float32_matmul_precision(const char* precision) {
+  return guarded([&] { at::globalContext().setFloat32MatmulPrecision(precision); });
+}
+
+int moreline_set_deterministic(int on) {
+  return guarded([&] {
+    at::globalContext().setDeterministicAlgorithms(on != 0, /*warn_only=*/false);
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
+  });
+}
+
+const char* moreline_libtorch_version() { return TORCH_VERSION; }
+
+// For example "AVX512".
+const char* moreline_cpu_capability() {
+  static thread_local std::string capability;
+  if (guarded([&] { capability = at::get_cpu_capability(); }) != 0) return "unknown";
+  return capability.c_str();
+}
+
+// Keep large blocks in the heap instead of mapping and unmapping them.
+void moreline_keep_large_blocks() {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 2147483647);
+}
+
+}  // extern "C"

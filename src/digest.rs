@@ -1,0 +1,236 @@
+//! SHA-256 digests and the canonical encoding that keys are hashed from.
+//!
+//! # Canonical encoding
+//! A [`Canonical`] encoder starts with a domain name and takes values one
+//! after the other. Every value is self-delimiting, so that no two sequences
+//! of values share an encoding:
+//!
+//! | value | bytes |
+//! | --- | --- |
+//! | unsigned integer | 8 bytes, little endian |
+//! | string | length as unsigned integer, then UTF-8 |
+//! | digest | its 32 bytes |
+//! | optional | byte 0, or byte 1 and the value |
+//! | JSON null, false, true | byte 0, 1, 2 |
+//! | JSON non-negative integer | byte 3, then the unsigned integer |
+//! | JSON negative integer | byte 4, then 8 bytes, two's complement, little endian |
+//! | JSON number with a fraction | byte 5, then the 8 bytes of its IEEE 754 bits, little endian |
+//! | JSON string | byte 6, then the string |
+//! | JSON array | byte 7, count, then its items |
+//! | JSON object | byte 8, count, then name and value in byte order of the names |
+//!
+//! In objects, members whose value is null count as absent. A golden test
+//! pins the result: changing a rule would silently discard every cache.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// Bytes read at once when hashing.
+const CHUNK: usize = 1 << 20;
+
+/// A SHA-256 digest, written as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+/// A text that is no digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a SHA-256 digest of 64 hexadecimal digits")]
+pub struct ParseDigestError(String);
+
+impl Digest {
+    /// The digest of bytes in memory.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest of everything a reader gives, and the number of its bytes.
+    pub fn of_reader(reader: &mut impl Read) -> io::Result<(Self, u64)> {
+        let mut stream = DigestStream::default();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(stream.finish()),
+                Ok(count) => stream.update(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The digest of a file and its size in bytes.
+    pub fn of_file(path: &Path) -> io::Result<(Self, u64)> {
+        Self::of_reader(&mut File::open(path)?)
+    }
+
+    /// The first twelve hexadecimal digits, for people.
+    pub fn short(&self) -> String {
+        self.to_string()[..12].to_owned()
+    }
+}
+
+/// Hashes a stream piece by piece.
+#[derive(Default)]
+pub struct DigestStream {
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl DigestStream {
+    /// Takes the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+
+    /// The digest and the number of bytes taken.
+    pub fn finish(self) -> (Digest, u64) {
+        (Digest(self.hasher.finalize().into()), self.bytes)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0u8; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        f.pad(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+impl FromStr for Digest {
+    type Err = ParseDigestError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || ParseDigestError(text.chars().take(80).collect());
+        let nibble = |byte: u8| match byte {
+            b'0'..=b'9' => Ok(byte - b'0'),
+            b'a'..=b'f' => Ok(byte - b'a' + 10),
+            _ => Err(error()),
+        };
+        if text.len() != 64 {
+            return Err(error());
+        }
+        let mut digest = [0; 32];
+        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        }
+        Ok(Self(digest))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Encoder of keys; see the module's documentation for the rules.
+pub struct Canonical(Sha256);
+
+impl Canonical {
+    /// Starts an encoding of its own kind.
+    pub fn new(domain: &str) -> Self {
+        let mut encoder = Self(Sha256::new());
+        encoder.str(domain);
+        encoder
+    }
+
+    /// Adds an unsigned integer.
+    pub fn u64(&mut self, value: u64) -> &mut Self {
+        self.0.update(value.to_le_bytes());
+        self
+    }
+
+    /// Adds an optional unsigned integer.
+    pub fn optional_u64(&mut self, value: Option<u64>) -> &mut Self {
+        self.0.update([u8::from(value.is_some())]);
+        if let Some(value) = value {
+            self.u64(value);
+        }
+        self
+    }
+
+    /// Adds a string.
+    pub fn str(&mut self, value: &str) -> &mut Self {
+        self.u64(value.len() as u64);
+        self.0.update(value.as_bytes());
+        self
+    }
+
+    /// Adds a digest.
+    pub fn digest(&mut self, value: &Digest) -> &mut Self {
+        self.0.update(value.0);
+        self
+    }
+
+    /// Adds a JSON value.
+    pub fn json(&mut self, value: &Value) -> &mut Self {
+        match value {
+            Value::Null => self.tag(0),
+            Value::Bool(false) => self.tag(1),
+            Value::Bool(true) => self.tag(2),
+            Value::Number(number) => self.number(number),
+            Value::String(text) => self.tag(6).str(text),
+            Value::Array(items) => {
+                self.tag(7).u64(items.len() as u64);
+                items.iter().fold(self, |encoder, item| encoder.json(item))
+            }
+            Value::Object(members) => self.object(members),
+        }
+    }
+
+    /// The digest of everything added.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+
+    fn tag(&mut self, tag: u8) -> &mut Self {
+        self.0.update([tag]);
+        self
+    }
+
+    fn number(&mut self, number: &serde_json::Number) -> &mut Self {
+        if let Some(value) = number.as_u64() {
+            return self.tag(3).u64(value);
+        }
+        let (tag, bytes) = match (number.as_i64(), number.as_f64()) {
+            (Some(value), _) => (4, value.to_le_bytes()),
+            (None, value) => (5, value.unwrap_or(f64::NAN).to_bits().to_le_bytes()),
+        };
+        self.tag(tag).0.update(bytes);
+        self
+    }
+
+    fn object(&mut self, members: &serde_json::Map<String, Value>) -> &mut Self {
+        let mut present: Vec<_> = members.iter().filter(|(_, v)| !v.is_null()).collect();
+        present.sort_by_key(|(name, _)| name.as_bytes());
+        self.tag(8).u64(present.len() as u64);
+        for (name, value) in present {
+            self.str(name).json(value);
+        }
+        self
+    }
+}

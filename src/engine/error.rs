@@ -1,0 +1,46 @@
+//! Errors of the engine.
+
+use crate::engine::StageFailure;
+use crate::plan::GraphError;
+use crate::store::StoreError;
+
+/// Why a run did not happen, or a question could not be answered. Failed
+/// stages of a run are no error: the summary holds them.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The stages form no graph.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The store could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Inputs are missing or unusable; all problems together.
+    #[error("failed to check the inputs: {}", list(.0))]
+    Inputs(Vec<StageFailure>),
+    /// No stage of that name.
+    #[error("failed to find stage `{name}`{}", hint(.near))]
+    NoSuchStage {
+        /// The name asked for.
+        name: String,
+        /// The name meant, perhaps.
+        near: Option<String>,
+    },
+    /// The stage has no result yet.
+    #[error("failed to find a result of stage `{stage}`: {reason}; run the experiment first")]
+    NoResult {
+        /// The stage.
+        stage: String,
+        /// Why there is none.
+        reason: String,
+    },
+}
+
+fn list(problems: &[StageFailure]) -> String {
+    let lines: Vec<_> = problems.iter().map(|p| format!("\n  {p}")).collect();
+    lines.concat()
+}
+
+fn hint(near: &Option<String>) -> String {
+    near.as_ref()
+        .map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+}

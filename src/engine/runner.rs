@@ -1,0 +1,84 @@
+//! The part of running a stage that knows what records mean.
+
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+
+use moreline_protocol::event::{Event, Metrics};
+use moreline_protocol::job::Job;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Experiment;
+
+/// Why a stage failed, or would fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageFailure {
+    /// The stage, if the problem is one stage's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// Completes `failed to ...`: file, record and cause.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl StageFailure {
+    /// A failure with a message and no hint.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            stage: None,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// The same with a hint.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same for a stage.
+    #[must_use]
+    pub fn of_stage(mut self, stage: impl Into<String>) -> Self {
+        self.stage = Some(stage.into());
+        self
+    }
+}
+
+impl fmt::Display for StageFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(stage) = &self.stage {
+            write!(f, "stage `{stage}`: ")?;
+        }
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for StageFailure {}
+
+/// What lies above the engine and knows what records mean.
+pub trait StageRunner: Sync {
+    /// Runs a stage for which `StageSpec::runs_in_engine` holds: writes its
+    /// outputs into the job's output directory and returns its metrics. Stops
+    /// with an error soon after `cancel` is set.
+    fn run_in_engine(
+        &self,
+        job: &Job,
+        cancel: &AtomicBool,
+        progress: &dyn Fn(Event),
+    ) -> Result<Metrics, StageFailure>;
+
+    /// Finishes what a worker left in the job's output directory; metrics
+    /// given are added to the worker's.
+    fn after_worker(&self, job: &Job) -> Result<Option<Metrics>, StageFailure>;
+
+    /// Reads the experiment's input files before anything runs; every problem
+    /// found.
+    fn check_inputs(&self, experiment: &Experiment) -> Vec<StageFailure>;
+}
