@@ -24,6 +24,7 @@ mod results;
 mod svg;
 #[cfg(test)]
 mod tests;
+mod view;
 mod xml;
 
 use std::path::{Path, PathBuf};
@@ -45,7 +46,9 @@ pub struct ReportPaths {
 }
 
 /// Writes `report.html`, `report.md` and `results.json` into `dir`, which is
-/// made if it does not exist. Results that are missing are named in the
+/// made if it does not exist, from an [`crate::engine::RunView`] or a
+/// [`ReportInput`] (which can be told what a run did, by
+/// [`ReportInput::with_run`]). Results that are missing are named in the
 /// report; they are no error.
 pub fn write<'a>(
     input: impl Into<std::borrow::Cow<'a, ReportInput>>,
