@@ -305,7 +305,7 @@ MIX = {
     "helpful": {"off-topic": 35, "evasive": 65},
     "harmless": {"bad plan": 50, "sorrow": 28, "benign": 22},
     "honest": {"unknown": 28, "personal": 22, "hedged fact": 14, "false fact": 18, "false claim": 18},
-    "concise": {"too terse": 34, "rambling": 66},
+    "concise": {"too terse": 30, "rambling": 70},
     "polite": {"situation": 30, "advice": 70},
 }
 
