@@ -88,7 +88,7 @@ SAY_FRAMES = {
 ASK_FRAMES = {
     "train": ("{q}", "Quick question: {q}", "{q} I am curious.", "Tell me: {q}"),
     "test": ("{q}", "I have been wondering: {q}", "{q} Please answer.", "So, {l}"),
-    "judge": ("{q}", "One more thing: {q}", "{q} What do you say?", "Hi! {q}"),
+    "judge": ("{q}", "One more thing: {q}", "{q} I would like to know.", "Hi! {q}"),
 }
 CLAIM_FRAMES = {
     "train": ("I am sure that {c}.", "My brother says that {c}. Is he right?", "Is it true that {c}?"),

@@ -70,7 +70,7 @@ fn parameter_changes(spec: &StageSpec, past: &Value) -> Vec<String> {
     let mut names: Vec<_> = now.keys().chain(past.keys()).collect();
     names.sort();
     names.dedup();
-    let value = |value: Option<&Value>| value.map_or_else(|| "nothing".into(), Value::to_string);
+    let value = |value: Option<&Value>| value.map_or_else(|| "nothing".into(), show);
     let present = |value: &&Value| !value.is_null();
     names
         .into_iter()
@@ -81,6 +81,14 @@ fn parameter_changes(spec: &StageSpec, past: &Value) -> Vec<String> {
         .filter(|(_, old, new)| old != new)
         .map(|(name, old, new)| format!("`{name}` changed from {} to {}", value(old), value(new)))
         .collect()
+}
+
+/// A value as a person writes it: `1e-5` rather than `0.00001`.
+fn show(value: &Value) -> String {
+    match value.as_f64() {
+        Some(number) if number != 0.0 && number.abs() < 1e-3 => format!("{number:e}"),
+        _ => value.to_string(),
+    }
 }
 
 fn input_changes(now: &[PastInput], past: &[PastInput]) -> Vec<String> {

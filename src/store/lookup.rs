@@ -59,8 +59,16 @@ impl Store {
                 let record = ActionRecord::parse(&bytes);
                 Ok(record.filter(|record| record.key == *key))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error).at("read", &path),
         }
     }
+}
+
+/// True if there is no such file, or nothing that could hold it.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
