@@ -188,7 +188,7 @@ impl Canvas {
     pub(super) fn finish(self, title: &str) -> String {
         let (w, h, title) = (px(self.width), px(self.height), escape(title));
         // Shrinks with the page, but not to where its text cannot be read.
-        let least = px(self.width.min(540.0));
+        let least = px(self.width.min((0.75 * self.width).max(540.0)));
         format!(
             r#"<svg viewBox="0 0 {w} {h}" width="{w}" height="{h}" style="max-width:100%;min-width:{least}px;height:auto" role="img" aria-label="{title}">{}</svg>"#,
             self.body

@@ -7,14 +7,14 @@ use super::canvas::{Anchor, Canvas, colour};
 use super::scale::Scale;
 
 const LEFT: f64 = 50.0;
-const RIGHT: f64 = 190.0;
+const RIGHT: f64 = 188.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 160.0;
 const STRIP_TOP: f64 = 170.0;
 const STRIP_BOTTOM: f64 = 204.0;
 
 pub(super) fn draw(reliability: &Reliability, title: &str) -> String {
-    let mut canvas = Canvas::new(210.0, STRIP_BOTTOM + 40.0);
+    let mut canvas = Canvas::new(206.0, STRIP_BOTTOM + 40.0);
     let filled = || reliability.bins.iter().filter(|bin| bin.count > 0.0);
     // Confidence of two ways is never below one half.
     let low = if filled().all(|bin| bin.upper > 0.5) {

@@ -2,6 +2,7 @@
 
 mod fixture;
 mod markup;
+mod view;
 
 use std::fs;
 
