@@ -49,6 +49,9 @@ pub(super) fn run_worker(task: &Task<'_>, job: &Path, spawn: &Spawn<'_>) -> Resu
         .stdout(Stdio::piped())
         .stderr(errors)
         .process_group(0);
+    for name in secrets(task) {
+        command.env_remove(name);
+    }
     let mut child = spawn(command).map_err(|error| {
         let message = format!("cannot start the worker {}: {error}", program.display());
         let hint = "build it with `cargo build --release`, or name it as `worker` in the site file";
@@ -58,6 +61,13 @@ pub(super) fn run_worker(task: &Task<'_>, job: &Path, spawn: &Spawn<'_>) -> Resu
     worker.listen(&mut child);
     let status = child.wait().at("wait for", program)?;
     worker.end(status)
+}
+
+/// Names of the environment variables that hold keys: none is a worker's.
+fn secrets<'a>(task: &'a Task<'_>) -> impl Iterator<Item = &'a str> {
+    let endpoints = task.context.site.endpoint.values();
+    let keys = endpoints.filter_map(|endpoint| endpoint.key_env.as_deref());
+    keys.chain(["HF_TOKEN"])
 }
 
 /// What is known of a running worker.

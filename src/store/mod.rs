@@ -70,6 +70,7 @@ impl Store {
     /// The store in a directory, which need not exist. Writes nothing.
     pub fn open(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
+        let root = std::path::absolute(&root).unwrap_or(root);
         let memo = Memo::open(root.join("memo"));
         Self { root, memo }
     }
@@ -90,7 +91,7 @@ impl Store {
         }
         let tag = self.root.join("CACHEDIR.TAG");
         if !tag.exists() {
-            replace(&tag, TAG.as_bytes(), false)?;
+            replace(&tag, TAG.as_bytes(), true)?;
         }
         Ok(())
     }

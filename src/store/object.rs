@@ -36,7 +36,10 @@ impl Store {
         fs::set_permissions(from, Permissions::from_mode(0o444)).at("protect", from)?;
         let to = self.object_path(&digest);
         let dir = to.parent().unwrap_or(&self.root);
-        make_dir(dir)?;
+        if !dir.exists() {
+            make_dir(dir)?;
+            sync_dir(&self.root.join("objects"))?;
+        }
         fs::rename(from, &to).at("write", &to)?;
         sync_dir(dir)?;
         self.memo.put(&to, FileStat::of_path(&to)?, digest);
@@ -49,7 +52,6 @@ impl Store {
         let temporary = dir.join(unique_name(".tmp"));
         fs::write(&temporary, manifest.to_bytes()).at("write", &temporary)?;
         let (digest, _) = self.put_file(&temporary)?;
-        sync_dir(&dir)?;
         Ok(digest)
     }
 

@@ -20,7 +20,8 @@ use tempfile::TempDir;
 
 /// An experiment, its files, its cache and its worker.
 pub(crate) struct Fixture {
-    dir: TempDir,
+    root: PathBuf,
+    _dir: Option<TempDir>,
     pub(crate) experiment: Experiment,
     pub(crate) site: Site,
     pub(crate) cancel: Arc<AtomicBool>,
@@ -73,25 +74,37 @@ pub(crate) fn stage(name: &str, spec: Value) -> StageDecl {
     }
 }
 
+/// The files an experiment needs, and its worker.
+fn write_files(root: &Path) {
+    for (name, text) in [
+        ("helpful.jsonl", "{\"text\":[\"a\",\"b\"]}\n"),
+        ("prompts.jsonl", "{\"prompt\":\"x\"}\n"),
+        ("model.gguf", "GGUF"),
+    ] {
+        fs::write(root.join(name), text).unwrap();
+    }
+    let control = root.join("control");
+    fs::create_dir(&control).unwrap();
+    let worker = root.join("worker.sh");
+    let script = include_str!("worker.sh").replace("@CONTROL@", control.to_str().unwrap());
+    fs::write(&worker, script).unwrap();
+    fs::set_permissions(&worker, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 impl Fixture {
     /// `rm` is trained on `helpful` and scores what `gen` sampled; `best`
     /// chooses among that; `eval` looks at `rm`.
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().to_owned();
-        for (name, text) in [
-            ("helpful.jsonl", "{\"text\":[\"a\",\"b\"]}\n"),
-            ("prompts.jsonl", "{\"prompt\":\"x\"}\n"),
-            ("model.gguf", "GGUF"),
-        ] {
-            fs::write(root.join(name), text).unwrap();
-        }
-        let control = root.join("control");
-        fs::create_dir(&control).unwrap();
-        let worker = root.join("worker.sh");
-        let script = include_str!("worker.sh").replace("@CONTROL@", control.to_str().unwrap());
-        fs::write(&worker, script).unwrap();
-        fs::set_permissions(&worker, fs::Permissions::from_mode(0o755)).unwrap();
+        write_files(dir.path());
+        let mut fixture = Self::open(dir.path());
+        fixture._dir = Some(dir);
+        fixture
+    }
+
+    /// The same in a directory that has its files already.
+    pub(crate) fn open(root: &Path) -> Self {
+        let root = root.to_owned();
         let rows = |name: &str| RowsDecl {
             path: root.join(name),
             rows: RowRange::default(),
@@ -127,11 +140,12 @@ impl Fixture {
         };
         let site = Site {
             cache: Some(root.join("cache")),
-            worker: Some(worker),
+            worker: Some(root.join("worker.sh")),
             ..Site::default()
         };
         Self {
-            dir,
+            root,
+            _dir: None,
             experiment,
             site,
             cancel: Arc::default(),
@@ -139,7 +153,7 @@ impl Fixture {
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.root.join(name)
     }
 
     pub(crate) fn cache(&self) -> PathBuf {
@@ -234,11 +248,15 @@ pub(crate) fn error(summary: &RunSummary, name: &str) -> StageFailure {
     stage.unwrap().error.clone().unwrap()
 }
 
-/// Waits until a file exists.
+/// Waits until a file holds something; half a minute at most.
 pub(crate) fn wait_for(path: &Path) {
-    while !path.exists() {
+    for _ in 0..3000 {
+        if fs::read_to_string(path).is_ok_and(|text| !text.trim().is_empty()) {
+            return;
+        }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+    panic!("{} was never written", path.display());
 }
 
 pub(crate) fn stop(flag: &AtomicBool) {

@@ -4,5 +4,6 @@ mod damage;
 mod fixture;
 mod hub;
 mod keys;
+mod kills;
 mod runs;
 mod scale;

@@ -10,6 +10,20 @@ PARTIAL=$(field partial_dir)
 KIND=$(sed -n 's/^    "kind": "\(.*\)",*$/\1/p' "$JOB" | head -n 1)
 emit() { printf '%s\n' "$1"; }
 
+if [ -e "$CONTROL/orphan.$STAGE" ]; then
+  # Outlives its engine, and writes late into what it was given.
+  exec > /dev/null
+  echo $$ > "$CONTROL/pid.$STAGE"
+  while [ ! -e "$CONTROL/late" ]; do sleep 0.05; done
+  echo late > "$OUT/responses.jsonl"; echo late > "$OUT/fed.jsonl"
+  echo late > "$PARTIAL/checkpoint"
+  echo yes > "$CONTROL/written"
+  exit 0
+fi
+# Ends with its engine: the control pipe closes, and the group is killed.
+exec 3<&0
+( cat <&3 > /dev/null; kill -9 -$$ ) &
+
 echo "$STAGE" >> "$CONTROL/trace"
 emit '{"event":"started","protocol":1,"fingerprint":{"libtorch":"none","device":"cpu","instructions":"sh","threads":1,"fp32_matmul":"highest"}}'
 emit '{"event":"progress","phase":"working","done":1,"total":2,"unit":"rows"}'
