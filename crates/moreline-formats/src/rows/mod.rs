@@ -148,3 +148,5 @@ pub fn read_with<T>(
     read::read(what, path, range, parse)
 }
 
+#[cfg(test)]
+mod tests;
