@@ -1,3 +1,4 @@
 //! The integration tests of the engine: one binary, one module for each subject.
 
 mod layers;
+mod quickstart_data;

@@ -26,17 +26,168 @@ pub struct Message {
     pub content: String,
 }
 
+impl Message {
+    /// The human's turn.
+    pub fn user(content: impl Into<String>) -> Self {
+        Self {
+            role: Role::User,
+            content: content.into(),
+        }
+    }
+
+    /// The model's turn.
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self {
+            role: Role::Assistant,
+            content: content.into(),
+        }
+    }
+}
+
+/// What a text form writes before a turn, and between that and the turn's words.
+pub(crate) struct Markers {
+    pub(crate) human: &'static str,
+    pub(crate) assistant: &'static str,
+    pub(crate) gap: &'static str,
+}
+
+/// HH-RLHF's form.
+pub(crate) const HUMAN_ASSISTANT: Markers = Markers {
+    human: "\n\nHuman:",
+    assistant: "\n\nAssistant:",
+    gap: " ",
+};
+
+/// The DSP and MORE sets' form; the text's own beginning has no empty lines before the marker.
+pub(crate) const HASH_HUMAN: Markers = Markers {
+    human: "\n\n## Human:",
+    assistant: "\n\n## Assistant:",
+    gap: "\n",
+};
+
 /// Reads a text in the published `\n\nHuman: ...\n\nAssistant: ...` form or the `## Human:` form
-/// (recognised by its beginning) into messages. A final assistant marker with nothing after it, as
-/// prompts have, gives no message. Contents keep their bytes, so rendering the messages in the same
-/// form gives the text back.
+/// (recognised by its beginning) into messages. A final assistant marker with nothing but white
+/// space after it, as prompts have, gives no message. Contents keep their bytes: where every marker
+/// is followed by its space (or newline), rendering the messages in the same form gives the text
+/// back.
 ///
 /// # Errors
 /// A text that begins with neither marker.
-pub fn parse_dialogue(text: &str) -> Result<Vec<Message>, TextError> { let _ = text; todo!() }
+pub fn parse_dialogue(text: &str) -> Result<Vec<Message>, TextError> {
+    if text.starts_with(HUMAN_ASSISTANT.human) {
+        Ok(parse(text, &HUMAN_ASSISTANT))
+    } else if text.starts_with(HASH_HUMAN.human.trim_start()) {
+        Ok(parse(&format!("\n\n{text}"), &HASH_HUMAN))
+    } else {
+        let beginning: String = text.chars().take(40).collect();
+        Err(TextError::Dialogue {
+            reason: format!(
+                "it begins with {beginning:?}, neither with {:?} nor with \"## Human:\"; use the \
+                 form `raw` for other texts",
+                HUMAN_ASSISTANT.human
+            ),
+        })
+    }
+}
+
+fn parse(text: &str, markers: &Markers) -> Vec<Message> {
+    let mut messages = Vec::new();
+    let mut rest = text;
+    while let Some((role, after)) = marker(rest, markers) {
+        let end = next_marker(after, markers);
+        let (content, following) = after.split_at(end);
+        rest = following;
+        let prompt_ends = rest.is_empty() && role == Role::Assistant && content.trim().is_empty();
+        if !prompt_ends {
+            let content = content.strip_prefix(markers.gap).unwrap_or(content);
+            messages.push(Message {
+                role,
+                content: content.to_owned(),
+            });
+        }
+    }
+    messages
+}
+
+/// The role of the marker that the text begins with, and what follows it.
+fn marker<'a>(text: &'a str, markers: &Markers) -> Option<(Role, &'a str)> {
+    let human = text
+        .strip_prefix(markers.human)
+        .map(|after| (Role::User, after));
+    human.or_else(|| {
+        text.strip_prefix(markers.assistant)
+            .map(|after| (Role::Assistant, after))
+    })
+}
+
+/// Where the next marker begins, or the text's end.
+fn next_marker(text: &str, markers: &Markers) -> usize {
+    let human = text.find(markers.human).unwrap_or(text.len());
+    human.min(text.find(markers.assistant).unwrap_or(text.len()))
+}
 
 /// Splits the final assistant message off: the prompt's messages and the response.
 ///
 /// # Errors
 /// When the last message is not the assistant's, or nothing precedes it.
-pub fn split_response(messages: Vec<Message>) -> Result<(Vec<Message>, String), TextError> { let _ = messages; todo!() }
+pub fn split_response(mut messages: Vec<Message>) -> Result<(Vec<Message>, String), TextError> {
+    match messages.pop() {
+        Some(Message {
+            role: Role::Assistant,
+            content,
+        }) if !messages.is_empty() => Ok((messages, content)),
+        _ => Err(TextError::Dialogue {
+            reason: "it does not end with a response of the assistant to a prompt".into(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn human_assistant_texts_become_messages() {
+        let text = "\n\nHuman: Hi\n\nthere\n\nAssistant: Hello! \n\nHuman: Bye\n\nAssistant:";
+        let messages = parse_dialogue(text).unwrap();
+        let expected = [
+            Message::user("Hi\n\nthere"),
+            Message::assistant("Hello! "),
+            Message::user("Bye"),
+        ];
+        assert_eq!(messages, expected);
+    }
+
+    #[test]
+    fn hash_texts_become_messages() {
+        let text = "## Human:\nWho?\n\n\n\n## Assistant:\nMe.\n\n## Human:\nOh\n\n## Assistant:\n";
+        let messages = parse_dialogue(text).unwrap();
+        let expected = [
+            Message::user("Who?\n\n"),
+            Message::assistant("Me."),
+            Message::user("Oh"),
+        ];
+        assert_eq!(messages, expected);
+    }
+
+    #[test]
+    fn other_texts_are_refused_with_their_beginning() {
+        let text = parse_dialogue("Human: hi").unwrap_err().to_string();
+        assert!(
+            text.contains("Human: hi") && text.contains("`raw`"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_response_is_split_off() {
+        let messages = parse_dialogue("\n\nHuman: a\n\nAssistant: b").unwrap();
+        assert_eq!(
+            split_response(messages).unwrap(),
+            (vec![Message::user("a")], "b".into())
+        );
+        assert!(split_response(vec![Message::user("a")]).is_err());
+        assert!(split_response(vec![Message::assistant("a")]).is_err());
+        assert!(split_response(vec![]).is_err());
+    }
+}

@@ -88,10 +88,17 @@ pub enum TextError {
 
 impl TextError {
     pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
-        Self::Io { action, path: path.to_owned(), source }
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
     }
 
     pub(crate) fn tokenizer(path: &Path, reason: impl ToString) -> Self {
-        Self::Tokenizer { path: path.to_owned(), reason: reason.to_string() }
+        Self::Tokenizer {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
     }
 }

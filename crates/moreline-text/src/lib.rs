@@ -17,7 +17,7 @@ pub mod stream;
 pub mod tokenizer;
 
 pub use chat_template::ChatTemplate;
-pub use dialogue::{Message, Role};
+pub use dialogue::{Message, Role, parse_dialogue, split_response};
 pub use error::TextError;
 pub use prompt::{PromptForm, render_full, render_prompt};
 pub use stream::StreamDecoder;
