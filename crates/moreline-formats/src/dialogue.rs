@@ -133,20 +133,8 @@ pub fn render_prompt(form: DialogueForm, messages: &[Message]) -> String {
     format!("{text}{separator}{marker}")
 }
 
-/// Length in bytes of the text's longest beginning that ends where the turn
-/// at `turn` (from 0) begins; the whole text if there are fewer turns.
-pub fn turn_start(text: &str, turn: usize) -> usize {
-    let Some(form) = DialogueForm::of(text) else {
-        return text.len();
-    };
-    let mut at = form.next_turn(text, 0);
-    for _ in 0..turn {
-        at = at.and_then(|t| form.next_turn(text, t.content));
-    }
-    at.map_or(text.len(), |t| t.start)
-}
-
-/// Where the content of the turn at `turn` (from 0) begins.
+/// Where in the text the content of the turn at `turn` (from 0) begins; the
+/// text's length if there are fewer turns.
 pub fn content_start(text: &str, turn: usize) -> usize {
     let Some(form) = DialogueForm::of(text) else {
         return text.len();
@@ -212,10 +200,9 @@ mod tests {
     #[test]
     fn turns_are_found_in_the_text() {
         let text = "\n\nHuman: a\n\nAssistant: b";
-        assert_eq!((turn_start(text, 0), content_start(text, 0)), (0, 9));
-        assert_eq!(&text[turn_start(text, 1)..], "\n\nAssistant: b");
+        assert_eq!(&text[content_start(text, 0)..], "a\n\nAssistant: b");
         assert_eq!(&text[content_start(text, 1)..], "b");
-        assert_eq!(turn_start(text, 2), text.len());
+        assert_eq!(content_start(text, 2), text.len());
     }
 
     fn contents() -> impl Strategy<Value = String> {
