@@ -1,4 +1,5 @@
 //! The integration tests of the engine: one binary, one module for each subject.
 
+mod engine;
 mod layers;
 mod quickstart_data;

@@ -1,7 +1,37 @@
 //! From a TOML file to a resolved [`Experiment`].
+//!
+//! Text becomes a spanned document (`parse`, `files` for `extends`), `--set`
+//! is laid over it (`overrides`), stages are multiplied by the matrix
+//! (`matrix`, `interpolate`), each table is checked against the JSON schema of
+//! its type (`check`, `kinds`), and names are resolved (`references`). Every
+//! step adds to one list of problems; they are reported together.
 
+mod check;
+mod error;
 mod experiment;
+mod files;
+mod hub;
+mod interpolate;
+mod kinds;
+mod load;
+mod matrix;
+mod names;
+mod node;
+mod overrides;
+mod parse;
+mod references;
+mod resolve;
+mod rules;
+mod schema;
 mod site;
+mod smoke;
+mod source;
+mod suggest;
+#[cfg(test)]
+mod tests;
 
+pub use error::{ConfigError, ConfigErrors};
 pub use experiment::{Experiment, ModelDecl, ModelSource, Referent, RowsDecl, StageDecl};
+pub use load::{LoadOptions, load, load_site};
+pub use schema::{schema, site_schema};
 pub use site::{Endpoint, Site};

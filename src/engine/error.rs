@@ -2,6 +2,7 @@
 
 use crate::engine::StageFailure;
 use crate::plan::GraphError;
+use crate::store::StoreError;
 
 /// Why a run did not happen, or a question could not be answered. Failed
 /// stages of a run are no error: the summary holds them.
@@ -10,6 +11,9 @@ pub enum EngineError {
     /// The stages form no graph.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The store could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Inputs are missing or unusable; all problems together.
     #[error("failed to check the inputs: {}", list(.0))]
     Inputs(Vec<StageFailure>),

@@ -1,9 +1,19 @@
 //! Schedules stages, runs them, and commits what they give.
 
+mod beside;
+mod context;
 mod error;
+mod journal;
 mod options;
+mod provenance;
+mod resolve;
 mod runner;
+mod schedule;
+mod session;
+mod sources;
 mod summary;
+mod supervise;
+mod task;
 mod view;
 
 pub use error::EngineError;
@@ -12,10 +22,20 @@ pub use runner::{StageFailure, StageRunner};
 pub use summary::{RunSummary, StageSummary};
 pub use view::{RunView, StageView};
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use moreline_protocol::artifact::outputs;
 
 use crate::config::{Experiment, Site};
-use crate::plan::Plan;
+use crate::event::RunEvent;
+use crate::plan::{Plan, PlannedStage};
+use crate::store::{Store, now_rfc3339};
+use context::Context;
+use journal::Journal;
+use session::{Seen, Session};
+use sources::Source;
 
 /// Runs what is not in the store yet, and reports on every stage. A stage that
 /// fails takes down only what depends on it; the summary tells.
@@ -25,33 +45,188 @@ pub fn run(
     options: &RunOptions<'_>,
     observer: &dyn Observer,
 ) -> Result<RunSummary, EngineError> {
-    let _ = (experiment, site, options, observer);
-    unimplemented!()
+    let (clock, started) = (Instant::now(), now_rfc3339());
+    let session = Session::open(experiment, site)?;
+    let wanted = session.select(&options.only)?;
+    let mut writable = session.store.prepare();
+    let mut in_use = session.store.use_lock();
+    let journal = Journal::start(&session.store, observer);
+    let sources = session.sources(&wanted);
+    check_sources(&sources, experiment, options)?;
+    journal.event(&RunEvent::RunStarted {
+        run: journal.run().to_owned(),
+        experiment: experiment.name.clone(),
+        stages: wanted.iter().filter(|wanted| **wanted).count(),
+    });
+    let context = Context::new(&session, sources, site, options, &journal);
+    let stages = schedule::run(&context, &wanted, &mut || {
+        std::mem::replace(&mut writable, Ok(()))?;
+        if let Err(error) = std::mem::replace(&mut in_use, session.store.use_lock()) {
+            return Err(error.into());
+        }
+        journal.write(&experiment.path, &started, None)?;
+        let problems = options.runner.check_inputs(experiment);
+        if !problems.is_empty() {
+            return Err(EngineError::Inputs(problems));
+        }
+        let attempts = session.store.attempts(journal.run())?;
+        let _ = context.attempts.set(attempts);
+        Ok(())
+    })?;
+    let summary = RunSummary {
+        run_id: journal.run().to_owned(),
+        experiment: experiment.name.clone(),
+        stopped: context.is_stopped(),
+        seconds: clock.elapsed().as_secs_f64(),
+        stages,
+    };
+    finish(&session, &journal, &summary, &started);
+    Ok(summary)
+}
+
+/// What is written at a run's end is for later questions; a cache that cannot
+/// be written is no reason to fail.
+fn finish(session: &Session<'_>, journal: &Journal<'_>, summary: &RunSummary, started: &str) {
+    let path = &session.graph.experiment().path;
+    let done = summary.stages.iter().filter(|stage| stage.state.is_done());
+    let keys: BTreeMap<_, _> = done
+        .filter_map(|stage| Some((stage.name.clone(), stage.key?)))
+        .collect();
+    let _ = session.store.remember_keys(path, &keys);
+    let _ = session.store.save_memo();
+    let _ = journal.write(path, started, Some(summary));
+    journal.event(&RunEvent::RunFinished {
+        run: summary.run_id.clone(),
+        complete: summary.is_complete(),
+        seconds: summary.seconds,
+    });
+}
+
+/// Reports all missing files, and whatever else is wrong with the inputs,
+/// together.
+fn check_sources(
+    sources: &HashMap<String, Source>,
+    experiment: &Experiment,
+    options: &RunOptions<'_>,
+) -> Result<(), EngineError> {
+    let mut missing: Vec<_> = sources
+        .values()
+        .filter_map(|source| match source {
+            Source::Missing(what) => Some(StageFailure::new(what.clone())),
+            _ => None,
+        })
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    missing.sort_by(|a, b| a.message.cmp(&b.message));
+    missing.extend(options.runner.check_inputs(experiment));
+    Err(EngineError::Inputs(missing))
 }
 
 /// What [`run`] would do. Reads only, takes no locks.
 pub fn plan(experiment: &Experiment, site: &Site) -> Result<Plan, EngineError> {
-    let _ = (experiment, site);
-    unimplemented!()
+    let session = Session::open(experiment, site)?;
+    let planned = |seen: Seen| {
+        let stage = session.graph.stage(seen.index);
+        PlannedStage {
+            name: stage.name.clone(),
+            kind: stage.spec.kind(),
+            cell: stage.cell.clone(),
+            key: seen.key,
+            why: seen.state.reason(),
+            state: seen.state,
+        }
+    };
+    let stages = session.look()?.into_iter().map(planned).collect();
+    let _ = session.store.save_memo();
+    Ok(Plan {
+        experiment: experiment.name.clone(),
+        stages,
+    })
 }
 
 /// Every stage with its record, if committed, and readable paths of its
 /// outputs. Takes no locks; writes nothing but views of directories.
 pub fn inspect(experiment: &Experiment, site: &Site) -> Result<RunView, EngineError> {
-    let _ = (experiment, site);
-    unimplemented!()
+    let session = Session::open(experiment, site)?;
+    let seen = session.look()?.into_iter();
+    let stages = seen.map(|seen| stage_view(&session, seen));
+    let stages = stages.collect::<Result<_, _>>()?;
+    let _ = session.store.save_memo();
+    Ok(RunView {
+        experiment: experiment.name.clone(),
+        title: experiment.title.clone(),
+        path: experiment.path.clone(),
+        smoke: experiment.smoke,
+        stages,
+    })
+}
+
+fn stage_view(session: &Session<'_>, seen: Seen) -> Result<StageView, EngineError> {
+    let stage = session.graph.stage(seen.index);
+    let mut outputs = BTreeMap::new();
+    if let Some(record) = &seen.record {
+        for (name, output) in &record.outputs {
+            outputs.insert(name.clone(), session.store.view(name, output)?);
+        }
+    }
+    Ok(StageView {
+        name: stage.name.clone(),
+        base: stage.base.clone(),
+        cell: stage.cell.clone(),
+        kind: stage.spec.kind(),
+        spec: stage.spec.clone(),
+        state: seen.state,
+        key: seen.key,
+        record: seen.record.map(|record| *record),
+        outputs,
+    })
 }
 
 /// Copies the main output of a committed stage to `to`, which must be absent
-/// or empty: a directory's entries, or one file. Returns the paths written.
+/// or empty: a directory's files, or one file. Every byte is checked. Returns
+/// the files written.
 pub fn export(
     experiment: &Experiment,
     site: &Site,
     stage: &str,
     to: &Path,
 ) -> Result<Vec<PathBuf>, EngineError> {
-    let _ = (experiment, site, stage, to);
-    unimplemented!()
+    let session = Session::open(experiment, site)?;
+    let index = session.index(stage)?;
+    let no_result = |reason| EngineError::NoResult {
+        stage: stage.to_owned(),
+        reason,
+    };
+    let seen = session.look()?.into_iter().find(|seen| seen.index == index);
+    let (state, record) = match seen {
+        Some(seen) => (seen.state.reason(), seen.record),
+        None => (String::new(), None),
+    };
+    let record = record.ok_or_else(|| no_result(state))?;
+    let main = outputs(&session.graph.stage(index).spec)[0].name;
+    let Some(output) = record.outputs.get(main) else {
+        return Err(no_result(format!("its record lacks `{main}`")));
+    };
+    Ok(session.store.export(main, output, to)?)
+}
+
+/// The store of an experiment, for `cache` commands.
+pub fn store(experiment: &Experiment, site: &Site) -> Store {
+    Store::open(cache_dir(experiment, site))
+}
+
+/// A stage's name as a file name: `rm:more` becomes `rm.more`.
+fn file_name(stage: &str) -> String {
+    stage
+        .chars()
+        .map(|c| match c {
+            ':' => '.',
+            '/' | '\\' | '\0' => '_',
+            other => other,
+        })
+        .collect()
 }
 
 /// The directory beside the experiment file that takes its outputs:

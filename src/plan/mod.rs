@@ -3,9 +3,11 @@
 mod graph;
 mod key;
 mod label;
+mod reason;
 mod state;
 
 pub use graph::{Dependency, Graph, GraphError, StageInput};
 pub use key::{KeyInput, StageKey, stage_key};
 pub use label::InputLabel;
+pub use reason::{Past, PastInput, rerun_reason};
 pub use state::{Plan, PlannedStage, StageState};

@@ -1,7 +1,140 @@
 //! The content-addressed store: objects, action records, locks.
+//!
+//! ```text
+//! objects/ab/cdef...   files by digest, read-only, never changed; directories as manifests
+//! actions/KEY.json     what a stage gave, with metrics and provenance
+//! partial/KEY/N/       checkpoints and journals of a stage under way, N counts attempts
+//! attempts/RUN/        outputs being written; thrown away if the run dies
+//! views/DIGEST/        directories of links into objects, under the files' own names
+//! runs/ID/             journal of a run: run.json, events.jsonl, logs/
+//! locks/               kernel locks; the files' contents only name the holder
+//! quarantine/          objects found damaged
+//! hub/                 models fetched from a hub
+//! latest/              keys that stages had last, to say why they run again
+//! memo                 digests of files by size, times and inode
+//! ```
+//!
+//! A result becomes visible in one step, when its record is renamed into
+//! place; by then its objects are on disk. Reading takes no locks.
 
+mod attempt;
+mod clock;
+mod commit;
+mod durable;
+mod error;
+mod gc;
+mod latest;
+mod lock;
+mod lookup;
+mod manifest;
+mod materialise;
+mod memo;
+mod object;
 mod record;
+mod view;
 
+use std::path::{Path, PathBuf};
+
+pub use attempt::Attempts;
+pub(crate) use clock::{nanos_now, now_rfc3339, rfc3339, seconds_now};
+pub(crate) use durable::{make_dir, replace};
+pub(crate) use error::AtPath;
+pub use error::StoreError;
+pub use gc::{CacheSize, Collected, Verified};
+pub use lock::Lock;
+pub(crate) use lock::host;
+pub use lookup::Lookup;
+pub use manifest::{Manifest, ManifestEntry};
+pub(crate) use memo::FileStat;
 pub use record::{
     ActionRecord, GitState, ObjectForm, Provenance, RECORD_FORMAT, RecordedInput, RecordedOutput,
 };
+
+use crate::digest::Digest;
+use crate::plan::StageKey;
+use memo::Memo;
+
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # This directory is a cache of moreline: backup programs may leave it out.\n";
+
+/// A store in a directory.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    memo: Memo,
+}
+
+impl Store {
+    /// The store in a directory, which need not exist. Writes nothing.
+    pub fn open(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        let memo = Memo::open(root.join("memo"));
+        Self { root, memo }
+    }
+
+    /// Makes the store's directories, for a run that will write.
+    pub fn prepare(&self) -> Result<(), StoreError> {
+        for dir in [
+            "objects",
+            "actions",
+            "partial",
+            "attempts",
+            "views",
+            "runs",
+            "locks",
+            "quarantine",
+        ] {
+            make_dir(&self.root.join(dir))?;
+        }
+        let tag = self.root.join("CACHEDIR.TAG");
+        if !tag.exists() {
+            replace(&tag, TAG.as_bytes(), false)?;
+        }
+        Ok(())
+    }
+
+    /// The store's directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The digest of a file outside the store, remembered by its size, times
+    /// and inode.
+    pub fn digest_file(&self, path: &Path) -> Result<Digest, StoreError> {
+        Ok(self.memo.digest(path)?.0)
+    }
+
+    /// The same with what the file looked like, to see later whether it changed.
+    pub(crate) fn digest_and_stat(&self, path: &Path) -> Result<(Digest, FileStat), StoreError> {
+        self.memo.digest(path)
+    }
+
+    /// Writes the digests learnt since the store was opened.
+    pub fn save_memo(&self) -> Result<(), StoreError> {
+        self.memo.save()
+    }
+
+    /// A lock held while a run uses the store; keeps it from being cleaned.
+    pub fn use_lock(&self) -> Result<Lock, StoreError> {
+        Lock::shared(&self.cache_lock())
+    }
+
+    /// The lock of a stage, waited for if another process has it.
+    pub fn stage_lock(
+        &self,
+        key: &StageKey,
+        cancel: &std::sync::atomic::AtomicBool,
+        waiting: &dyn Fn(Option<crate::event::Holder>),
+    ) -> Result<Lock, StoreError> {
+        let path = self.root.join("locks").join(format!("{key}.lock"));
+        Lock::exclusive(&path, cancel, waiting)
+    }
+
+    fn cache_lock(&self) -> PathBuf {
+        self.root.join("locks").join("cache.lock")
+    }
+
+    fn record_path(&self, key: &StageKey) -> PathBuf {
+        self.root.join("actions").join(format!("{key}.json"))
+    }
+}

@@ -8,6 +8,7 @@ use moreline_protocol::job::{Resources, RowRange};
 use moreline_protocol::spec::StageKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::digest::Digest;
 use crate::plan::StageKey;
@@ -115,4 +116,34 @@ pub struct GitState {
     pub commit: String,
     /// True if tracked files differ from it; absent if that is unknown.
     pub dirty: Option<bool>,
+}
+
+/// A record as it lies on disk, with a checksum over its text.
+#[derive(Serialize, Deserialize)]
+struct Sealed<T> {
+    sha256: Digest,
+    record: T,
+}
+
+impl ActionRecord {
+    /// The record's file: its JSON, and a digest of it.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let sha256 = Digest::of(text.as_bytes());
+        RawValue::from_string(text)
+            .and_then(|record| serde_json::to_vec(&Sealed { sha256, record }))
+            .unwrap_or_default()
+    }
+
+    /// Reads a record's file; nothing if a byte of it changed, or if its
+    /// format is another.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let sealed: Sealed<&RawValue> = serde_json::from_slice(bytes).ok()?;
+        let text = sealed.record.get();
+        if Digest::of(text.as_bytes()) != sealed.sha256 {
+            return None;
+        }
+        let record: Self = serde_json::from_str(text).ok()?;
+        (record.format == RECORD_FORMAT).then_some(record)
+    }
 }

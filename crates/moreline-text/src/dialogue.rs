@@ -126,20 +126,21 @@ fn next_marker(text: &str, markers: &Markers) -> usize {
     human.min(text.find(markers.assistant).unwrap_or(text.len()))
 }
 
-/// Splits the final assistant message off: the prompt's messages and the response.
+/// Splits the final assistant message off: the prompt's messages and the response. A dialogue that
+/// ends with the human's words has an empty response (some published responses are empty).
 ///
 /// # Errors
-/// When the last message is not the assistant's, or nothing precedes it.
+/// When nothing precedes the response.
 pub fn split_response(mut messages: Vec<Message>) -> Result<(Vec<Message>, String), TextError> {
-    match messages.pop() {
-        Some(Message {
-            role: Role::Assistant,
-            content,
-        }) if !messages.is_empty() => Ok((messages, content)),
-        _ => Err(TextError::Dialogue {
-            reason: "it does not end with a response of the assistant to a prompt".into(),
-        }),
+    let response = match messages.pop_if(|last| last.role == Role::Assistant) {
+        Some(last) => last.content,
+        None => String::new(),
+    };
+    if messages.is_empty() {
+        let reason = "it has no prompt before the assistant's response".into();
+        return Err(TextError::Dialogue { reason });
     }
+    Ok((messages, response))
 }
 
 #[cfg(test)]
@@ -186,7 +187,11 @@ mod tests {
             split_response(messages).unwrap(),
             (vec![Message::user("a")], "b".into())
         );
-        assert!(split_response(vec![Message::user("a")]).is_err());
+        let empty = parse_dialogue("\n\nHuman: a\n\nAssistant: ").unwrap();
+        assert_eq!(
+            split_response(empty).unwrap(),
+            (vec![Message::user("a")], String::new())
+        );
         assert!(split_response(vec![Message::assistant("a")]).is_err());
         assert!(split_response(vec![]).is_err());
     }

@@ -166,28 +166,36 @@ fn byte_level(use_regex: bool) -> Value {
 /// How a byte-level vocabulary cuts text into words, by the name converters give the scheme; the
 /// names have been checked by [`Vocabulary::read`].
 fn byte_level_pre_tokenizer(pre: &str) -> Value {
-    // The expressions are fixed by the models' vocabularies: Llama 3 takes up to three digits as
-    // a word, Qwen2 one.
-    let digits = match pre {
-        "llama-bpe" => r"\p{N}{1,3}",
-        "qwen2" => r"\p{N}",
-        "smollm" => {
-            let digits = json!({ "type": "Digits", "individual_digits": true });
-            return json!({ "type": "Sequence", "pretokenizers": [digits, byte_level(true)] });
-        }
+    // The expressions are fixed by the models' vocabularies.
+    let expression = match pre {
+        "smollm" => one_digit_a_word(),
+        "llama-bpe" => digits_apart(r"\p{N}{1,3}"),
+        "qwen2" => digits_apart(r"\p{N}"),
         _ => return byte_level(true),
     };
-    let contractions = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-    let letters = r"[^\r\n\p{L}\p{N}]?\p{L}+";
-    let marks = r" ?[^\s\p{L}\p{N}]+[\r\n]*";
-    let space = r"\s*[\r\n]+|\s+(?!\S)|\s+";
     let split = json!({
         "type": "Split",
-        "pattern": { "Regex": format!("{contractions}|{letters}|{digits}|{marks}|{space}") },
+        "pattern": { "Regex": expression },
         "behavior": "Isolated",
         "invert": false,
     });
     json!({ "type": "Sequence", "pretokenizers": [split, byte_level(false)] })
+}
+
+/// GPT-2's expression with each digit a word. Everything is cut in one pass, as transformers does
+/// when it reads such a file: of the white space before a digit the last character stands alone.
+/// (A tokenizer that separates digits first would keep two newlines before a digit together.)
+fn one_digit_a_word() -> String {
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+".into()
+}
+
+/// Llama 3's and Qwen2's expression, which differ in how many digits make a word.
+fn digits_apart(digits: &str) -> String {
+    let contractions = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+    let letters = r"[^\r\n\p{L}\p{N}]?\p{L}+";
+    let marks = r" ?[^\s\p{L}\p{N}]+[\r\n]*";
+    let space = r"\s*[\r\n]+|\s+(?!\S)|\s+";
+    format!("{contractions}|{letters}|{digits}|{marks}|{space}")
 }
 
 fn bos_template(text: &str, id: u32) -> Value {

@@ -1,0 +1,63 @@
+//! The JSON schemas of single tables, as the protocol's types give them.
+
+use moreline_protocol::spec::{
+    EvaluateReward, Generate, Import, Judge, Perplexity, Score, Select, Sft, StageKind, TrainReward,
+};
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// `model.NAME`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ModelTable {
+    /// A Hugging Face directory, a `.gguf` file, or `hf:org/name@revision`.
+    pub(super) source: String,
+}
+
+/// `data.NAME` and `prompts.NAME`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RowsTable {
+    /// The file: `.json`, `.jsonl`, either with `.gz`.
+    pub(super) path: String,
+    /// Rows to skip at the start.
+    #[serde(default)]
+    pub(super) offset: u64,
+    /// At most this many rows after the offset.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub(super) limit: Option<u64>,
+}
+
+/// The schema of a type, without references.
+pub(super) fn schema_of<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = settings
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value();
+    if let Some(object) = schema.as_object_mut() {
+        object.remove("title");
+    }
+    schema
+}
+
+/// The schema of a stage's settings, without `kind`.
+pub(super) fn of_kind(kind: StageKind) -> Value {
+    match kind {
+        StageKind::TrainReward => schema_of::<TrainReward>(),
+        StageKind::EvaluateReward => schema_of::<EvaluateReward>(),
+        StageKind::Generate => schema_of::<Generate>(),
+        StageKind::Score => schema_of::<Score>(),
+        StageKind::Select => schema_of::<Select>(),
+        StageKind::Sft => schema_of::<Sft>(),
+        StageKind::Perplexity => schema_of::<Perplexity>(),
+        StageKind::Judge => schema_of::<Judge>(),
+        StageKind::Import => schema_of::<Import>(),
+    }
+}

@@ -1,0 +1,358 @@
+//! `[matrix]`: which stages it multiplies, and their cells.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use moreline_protocol::artifact::roles;
+use moreline_protocol::spec::StageKind;
+
+use super::error::Problem;
+use super::interpolate::{Scope, matrix_names};
+use super::names;
+use super::node::{Node, Table, Value};
+use super::source::At;
+
+/// Most stages an experiment may have, cells counted.
+const MAX_STAGES: usize = 4096;
+
+/// One matrix variable.
+pub(super) struct Axis {
+    /// Its name.
+    name: String,
+    /// Its values and their spelling in stage names.
+    values: Vec<(String, Node)>,
+}
+
+/// A stage table, defaults merged in, references not yet replaced.
+pub(super) struct StageTable {
+    /// The table's name.
+    pub(super) base: String,
+    /// Where the name is written.
+    pub(super) at: At,
+    /// Its kind.
+    pub(super) kind: StageKind,
+    /// Its settings, `kind` left out.
+    pub(super) table: Table,
+}
+
+/// A stage of the experiment: a cell of the matrix, or a shared stage.
+pub(super) struct Cell {
+    /// The unique name: `rm`, `rm:more`.
+    pub(super) name: String,
+    /// The stage table it comes from.
+    pub(super) base: String,
+    /// Where that table's name is written.
+    pub(super) at: At,
+    /// Its kind.
+    pub(super) kind: StageKind,
+    /// Matrix variables and values.
+    pub(super) cell: Vec<(String, String)>,
+    /// The settings, references to variables replaced and references to
+    /// stages replaced by cell names.
+    pub(super) table: Table,
+    /// False if a reference to a variable in it means nothing.
+    pub(super) sound: bool,
+}
+
+/// Reads `[matrix]`.
+pub(super) fn axes(document: &Table, problems: &mut Vec<Problem>) -> Vec<Axis> {
+    let Some(node) = document.get("matrix") else {
+        return Vec::new();
+    };
+    let Some(table) = node.as_table() else {
+        problems.push(names::not_a_table("matrix", node));
+        return Vec::new();
+    };
+    let mut axes = Vec::new();
+    for entry in &table.entries {
+        problems.extend(names::problem(&entry.key, &entry.key_at));
+        axes.push(Axis {
+            name: entry.key.clone(),
+            values: values(&entry.key, &entry.node, problems),
+        });
+    }
+    axes
+}
+
+fn values(name: &str, node: &Node, problems: &mut Vec<Problem>) -> Vec<(String, Node)> {
+    let items = match &node.value {
+        Value::Array(items) if !items.is_empty() => items,
+        _ => {
+            problems.push(
+                Problem::at(
+                    &node.at,
+                    format!("`matrix.{name}` takes a list of values"),
+                    "not a list with values",
+                )
+                .hint(format!("write {name} = [\"one\", \"two\"]")),
+            );
+            return Vec::new();
+        }
+    };
+    let mut found: Vec<(String, Node)> = Vec::new();
+    for item in items {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "_-+.".contains(c);
+        match item.value.scalar_text() {
+            Some(text) if text.is_empty() || !text.chars().all(fits) => problems.push(
+                Problem::at(&item.at, format!("`{text}` cannot be part of a stage's name"), "here")
+                    .hint("matrix values are made of letters, digits, `_`, `-`, `+` and `.`; name longer values in [vars]"),
+            ),
+            Some(text) if found.iter().any(|(earlier, _)| *earlier == text) => problems.push(
+                Problem::at(&item.at, format!("`matrix.{name}` holds `{text}` twice"), "again"),
+            ),
+            Some(text) => found.push((text, item.clone())),
+            None => {
+                let what = item.value.describe();
+                problems.push(Problem::at(
+                    &item.at,
+                    format!("`matrix.{name}` holds {what}"),
+                    "not a string, number or boolean",
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// Multiplies stages by the matrix.
+pub(super) struct Expansion<'a> {
+    axes: &'a [Axis],
+    axis_names: Vec<&'a str>,
+    vars: &'a Table,
+    used: &'a RefCell<BTreeSet<String>>,
+    stages: &'a [StageTable],
+    /// Per stage the axes it depends on, ascending.
+    depends: Vec<BTreeSet<usize>>,
+}
+
+impl<'a> Expansion<'a> {
+    /// Finds out which stages depend on which axes.
+    pub(super) fn new(
+        axes: &'a [Axis],
+        vars: &'a Table,
+        used: &'a RefCell<BTreeSet<String>>,
+        stages: &'a [StageTable],
+    ) -> Self {
+        let mut expansion = Self {
+            axes,
+            axis_names: axes.iter().map(|axis| axis.name.as_str()).collect(),
+            vars,
+            used,
+            stages,
+            depends: Vec::new(),
+        };
+        expansion.depends = stages.iter().map(|s| expansion.own_axes(s)).collect();
+        let targets: Vec<BTreeSet<usize>> = (0..stages.len())
+            .map(|index| expansion.targets(index))
+            .collect();
+        expansion.inherit(&targets);
+        expansion
+    }
+
+    fn own_axes(&self, stage: &StageTable) -> BTreeSet<usize> {
+        stage
+            .table
+            .entries
+            .iter()
+            .flat_map(|entry| matrix_names(&entry.node, self.vars))
+            .filter_map(|name| self.axes.iter().position(|axis| axis.name == name))
+            .collect()
+    }
+
+    /// The stages that a stage names as a whole, in any of its own cells.
+    fn targets(&self, index: usize) -> BTreeSet<usize> {
+        let stage = &self.stages[index];
+        let mut found = BTreeSet::new();
+        for values in self.combinations(&self.depends[index]) {
+            for role in roles(stage.kind) {
+                let Some(node) = stage.table.get(role.field) else {
+                    continue;
+                };
+                let node = self.scope(&values).node(node, &mut Vec::new());
+                for name in node.one_or_many().iter().filter_map(Node::as_str) {
+                    found.extend(self.stages.iter().position(|other| other.base == name));
+                }
+            }
+        }
+        found
+    }
+
+    /// Hands axes down the references until nothing changes.
+    fn inherit(&mut self, targets: &[BTreeSet<usize>]) {
+        loop {
+            let mut changed = false;
+            for (index, named) in targets.iter().enumerate() {
+                let inherited: BTreeSet<usize> = named
+                    .iter()
+                    .flat_map(|target| self.depends[*target].iter().copied())
+                    .collect();
+                let before = self.depends[index].len();
+                self.depends[index].extend(inherited);
+                changed |= self.depends[index].len() != before;
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    /// Every choice of one value per axis, later axes running fastest.
+    fn combinations(&self, axes: &BTreeSet<usize>) -> Vec<Vec<(usize, usize)>> {
+        let mut all = vec![Vec::new()];
+        for axis in axes {
+            let count = self.axes[*axis].values.len();
+            if all.len().saturating_mul(count) > MAX_STAGES {
+                return Vec::new();
+            }
+            all = all
+                .into_iter()
+                .flat_map(|chosen: Vec<(usize, usize)>| {
+                    (0..count).map(move |value| {
+                        let mut chosen = chosen.clone();
+                        chosen.push((*axis, value));
+                        chosen
+                    })
+                })
+                .collect();
+        }
+        all
+    }
+
+    fn scope<'s>(&'s self, values: &[(usize, usize)]) -> CellScope<'s, 'a> {
+        CellScope {
+            expansion: self,
+            cell: values
+                .iter()
+                .map(|(axis, value)| {
+                    let axis = &self.axes[*axis];
+                    (axis.name.as_str(), &axis.values[*value].1)
+                })
+                .collect(),
+        }
+    }
+
+    /// All stages, cells in the matrix's order.
+    pub(super) fn cells(&self, problems: &mut Vec<Problem>) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        for (index, stage) in self.stages.iter().enumerate() {
+            let combinations = self.combinations(&self.depends[index]);
+            if cells.len() + combinations.len() > MAX_STAGES
+                || (combinations.is_empty() && self.axes.iter().all(|a| !a.values.is_empty()))
+            {
+                let message = format!("the matrix makes more than {MAX_STAGES} stages");
+                problems.push(
+                    Problem::at(&stage.at, message, "multiplied here").hint("shorten [matrix]"),
+                );
+                return cells;
+            }
+            for values in combinations {
+                cells.push(self.cell(stage, &values, problems));
+            }
+        }
+        cells
+    }
+
+    fn cell(
+        &self,
+        stage: &StageTable,
+        values: &[(usize, usize)],
+        problems: &mut Vec<Problem>,
+    ) -> Cell {
+        let before = problems.len();
+        let mut table = self.scope(values).table(&stage.table, problems);
+        let sound = problems.len() == before;
+        for role in roles(stage.kind) {
+            if let Some(node) = table.get_mut(role.field) {
+                self.point_at_cells(node, values);
+            }
+        }
+        let cell = values
+            .iter()
+            .map(|(axis, value)| {
+                let axis = &self.axes[*axis];
+                (axis.name.clone(), axis.values[*value].0.clone())
+            })
+            .collect();
+        Cell {
+            name: self.cell_name(&stage.base, values),
+            base: stage.base.clone(),
+            at: stage.at.clone(),
+            kind: stage.kind,
+            cell,
+            table,
+            sound,
+        }
+    }
+
+    /// Replaces names of multiplied stages by those of the matching cells.
+    fn point_at_cells(&self, node: &mut Node, values: &[(usize, usize)]) {
+        match &mut node.value {
+            Value::Array(items) => {
+                for item in items {
+                    self.point_at_cells(item, values);
+                }
+            }
+            Value::String(name) => {
+                if let Some(target) = self.stages.iter().position(|s| s.base == *name) {
+                    let matching: Vec<(usize, usize)> = values
+                        .iter()
+                        .filter(|(axis, _)| self.depends[target].contains(axis))
+                        .copied()
+                        .collect();
+                    *name = self.cell_name(name, &matching);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn cell_name(&self, base: &str, values: &[(usize, usize)]) -> String {
+        if values.is_empty() {
+            return base.to_owned();
+        }
+        let values: Vec<&str> = values
+            .iter()
+            .map(|(axis, value)| self.axes[*axis].values[*value].0.as_str())
+            .collect();
+        format!("{base}:{}", values.join(","))
+    }
+}
+
+/// The variables of one cell.
+struct CellScope<'s, 'a> {
+    expansion: &'s Expansion<'a>,
+    cell: Vec<(&'s str, &'s Node)>,
+}
+
+impl CellScope<'_, '_> {
+    fn scope(&self) -> Scope<'_> {
+        Scope {
+            vars: self.expansion.vars,
+            cell: &self.cell,
+            axes: &self.expansion.axis_names,
+            used: self.expansion.used,
+        }
+    }
+
+    fn node(&self, node: &Node, problems: &mut Vec<Problem>) -> Node {
+        self.scope().node(node, problems)
+    }
+
+    fn table(&self, table: &Table, problems: &mut Vec<Problem>) -> Table {
+        self.scope().table(table, problems)
+    }
+}
+
+/// The names of the matrix variables.
+pub(super) fn axis_names(axes: &[Axis]) -> Vec<&str> {
+    axes.iter().map(|axis| axis.name.as_str()).collect()
+}
+
+/// How many cells each stage table has.
+pub(super) fn cells_by_base(cells: &[Cell]) -> BTreeMap<&str, Vec<&str>> {
+    let mut by_base: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for cell in cells {
+        by_base.entry(&cell.base).or_default().push(&cell.name);
+    }
+    by_base
+}

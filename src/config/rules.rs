@@ -1,0 +1,161 @@
+//! What a schema cannot say about a stage's settings.
+
+use moreline_protocol::spec::{
+    EvaluateReward, Judge, Method, Mixing, OneOrMany, Select, StageSpec, Strategy, TrainReward,
+};
+
+use super::error::Problem;
+use super::matrix::Cell;
+use super::node::Node;
+use super::source::At;
+use super::suggest;
+
+/// Everything wrong with a stage whose settings have the right types.
+pub(super) fn check(cell: &Cell, spec: &StageSpec) -> Vec<Problem> {
+    let mut problems = match spec {
+        StageSpec::TrainReward(train) => train_reward(cell, train),
+        StageSpec::EvaluateReward(evaluate) => evaluate_reward(cell, evaluate),
+        StageSpec::Judge(judge) => judge_mode(cell, judge),
+        StageSpec::Select(select) => select_strategy(cell, select),
+        _ => Vec::new(),
+    };
+    if let StageSpec::Sft(sft) = spec {
+        problems.extend(repeated(cell, &sft.data));
+    }
+    if let StageSpec::Perplexity(perplexity) = spec {
+        problems.extend(repeated(cell, &perplexity.data));
+    }
+    problems
+}
+
+fn at<'a>(cell: &'a Cell, key: &str) -> &'a At {
+    cell.table.get(key).map_or(&cell.at, |node| &node.at)
+}
+
+fn train_reward(cell: &Cell, train: &TrainReward) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = repeated(cell, &train.data).into_iter().collect();
+    let sets = train.data.names().len();
+    if train.method == Method::More && sets < 2 {
+        problems.push(
+            Problem::at(
+                at(cell, "data"),
+                format!("`{}` trains with method `more` on {sets} set", cell.base),
+                "one set",
+            )
+            .hint("more weighs several sets against each other: name at least two, or use method = \"uniform\""),
+        );
+    }
+    let mixing = train.mixing.unwrap_or(match train.method {
+        Method::Uniform => Mixing::Proportional,
+        Method::More => Mixing::Equal,
+    });
+    if mixing == Mixing::Equal && (train.batch as usize) < sets {
+        problems.push(
+            Problem::at(
+                at(cell, "batch"),
+                format!("a batch of {} cannot hold rows of {sets} sets", train.batch),
+                "too small",
+            )
+            .hint(format!("set batch to at least {sets}")),
+        );
+    }
+    if train.betas.iter().any(|beta| *beta >= 1.0) {
+        problems.push(Problem::at(
+            at(cell, "betas"),
+            "`betas` must be less than 1",
+            "here",
+        ));
+    }
+    problems
+}
+
+fn evaluate_reward(cell: &Cell, evaluate: &EvaluateReward) -> Vec<Problem> {
+    repeated(cell, &evaluate.data).into_iter().collect()
+}
+
+/// A set named twice would be reported, or weighed, twice under one name.
+fn repeated(cell: &Cell, data: &OneOrMany) -> Option<Problem> {
+    let names = data.names();
+    let (index, name) = names
+        .iter()
+        .enumerate()
+        .find(|(index, name)| names[..*index].contains(name))?;
+    let nodes = cell.table.get("data").map(Node::one_or_many)?;
+    Some(
+        Problem::at(
+            &nodes.get(index)?.at,
+            format!("`{}` names `{name}` twice", cell.base),
+            "again",
+        )
+        .hint("name each set once"),
+    )
+}
+
+fn judge_mode(cell: &Cell, judge: &Judge) -> Vec<Problem> {
+    let problem = |key: &str, message: String, label: &str, hint: &str| {
+        vec![Problem::at(at(cell, key), message, label).hint(hint)]
+    };
+    let both = "use `model` (a reward model judges), or `endpoint` and `judge_model` (a remote model judges)";
+    match (&judge.model, &judge.endpoint, &judge.judge_model) {
+        (Some(_), None, None) | (None, Some(_), Some(_)) => Vec::new(),
+        (Some(_), endpoint, _) => {
+            let key = if endpoint.is_some() {
+                "endpoint"
+            } else {
+                "judge_model"
+            };
+            let message = format!("`{}` has two judges", cell.base);
+            problem(key, message, "the second judge", both)
+        }
+        (None, None, None) => problem(
+            "",
+            format!("`{}` has no judge", cell.base),
+            "no judge",
+            both,
+        ),
+        (None, Some(_), None) => problem(
+            "endpoint",
+            format!("`{}` does not say which model judges", cell.base),
+            "which model?",
+            "add judge_model = \"NAME\", as the endpoint calls it",
+        ),
+        (None, None, Some(_)) => problem(
+            "judge_model",
+            format!("`{}` does not say where its judge is", cell.base),
+            "at which endpoint?",
+            "add endpoint = \"NAME\", an endpoint of the site file",
+        ),
+    }
+}
+
+fn select_strategy(cell: &Cell, select: &Select) -> Vec<Problem> {
+    let unused = |key: &str, strategy: &str| {
+        cell.table.entry(key).map(|entry| {
+            Problem::at(
+                &entry.key_at,
+                format!("`{key}` has no effect on this strategy"),
+                "not used",
+            )
+            .hint(format!("it belongs to strategy = \"{strategy}\""))
+        })
+    };
+    let mut problems = Vec::new();
+    if select.strategy == Strategy::Threshold {
+        if select.threshold.is_none() {
+            problems.push(
+                Problem::at(
+                    at(cell, "strategy"),
+                    format!("`{}` needs {}", cell.base, suggest::list(&["threshold"])),
+                    "takes every response above a threshold",
+                )
+                .hint("add threshold = 0.0, the lowest score to take"),
+            );
+        }
+    } else {
+        problems.extend(unused("threshold", "threshold"));
+    }
+    if select.strategy != Strategy::TopK {
+        problems.extend(unused("k", "top-k"));
+    }
+    problems
+}

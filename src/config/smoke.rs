@@ -1,0 +1,43 @@
+//! `--smoke`: a rehearsal of the whole experiment in seconds to minutes.
+//!
+//! Everything that decides how long a stage takes is cut, in this one place:
+//!
+//! * every `data` and `prompts` set to its first 8 rows (after its `offset`),
+//! * trainings to 2 optimiser steps,
+//! * `generate` to 8 new tokens and 2 samples per prompt.
+//!
+//! The cut settings are part of the stages' keys like any others, so a
+//! rehearsal never meets the results of the real run.
+
+use moreline_protocol::spec::StageSpec;
+
+use super::experiment::Experiment;
+
+const ROWS: u64 = 8;
+const STEPS: u64 = 2;
+const NEW_TOKENS: u32 = 8;
+const SAMPLES: u32 = 2;
+
+/// Cuts an experiment down.
+pub(super) fn cut(experiment: &mut Experiment) {
+    experiment.smoke = true;
+    let sets = experiment.data.values_mut();
+    for set in sets.chain(experiment.prompts.values_mut()) {
+        set.rows = set.rows.capped(Some(ROWS));
+    }
+    for stage in &mut experiment.stages {
+        match &mut stage.spec {
+            StageSpec::TrainReward(train) => train.steps = Some(steps(train.steps)),
+            StageSpec::Sft(sft) => sft.steps = Some(steps(sft.steps)),
+            StageSpec::Generate(generate) => {
+                generate.max_new_tokens = generate.max_new_tokens.min(NEW_TOKENS);
+                generate.samples = generate.samples.min(SAMPLES);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn steps(own: Option<u64>) -> u64 {
+    own.map_or(STEPS, |steps| steps.min(STEPS))
+}

@@ -1,0 +1,117 @@
+//! The journal of a run: `runs/ID/{run.json,events.jsonl,logs/STAGE.log}`.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::{Observer, RunSummary};
+use crate::event::RunEvent;
+use crate::store::{AtPath, Store, StoreError, make_dir, nanos_now, now_rfc3339, replace};
+use crate::store::{host, rfc3339, seconds_now};
+
+/// Writes down what happens in a run, and passes it on to the observer.
+pub(super) struct Journal<'a> {
+    run: String,
+    dir: PathBuf,
+    events: Option<Mutex<File>>,
+    observer: &'a dyn Observer,
+}
+
+#[derive(Serialize)]
+struct RunFile<'a> {
+    run: &'a str,
+    experiment: &'a Path,
+    moreline: &'static str,
+    pid: u32,
+    host: String,
+    started: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<&'a RunSummary>,
+}
+
+impl<'a> Journal<'a> {
+    /// Starts a run's journal. Without one, for a cache that cannot be
+    /// written, events still reach the observer.
+    pub(super) fn start(store: &Store, observer: &'a dyn Observer) -> Self {
+        let run = new_id();
+        let dir = store.root().join("runs").join(&run);
+        let events = open_events(&dir).ok().map(Mutex::new);
+        Self {
+            run,
+            dir,
+            events,
+            observer,
+        }
+    }
+
+    /// The run's id.
+    pub(super) fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Takes the next event.
+    pub(super) fn event(&self, event: &RunEvent) {
+        let lasting = !matches!(event, RunEvent::Progress { .. } | RunEvent::Fetching { .. });
+        if let Some(file) = self.events.as_ref().filter(|_| lasting) {
+            let mut line = serde_json::to_vec(event).unwrap_or_default();
+            line.push(b'\n');
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = file.write_all(&line);
+        }
+        self.observer.event(event);
+    }
+
+    /// The file that takes a stage's log: its standard error, and its log
+    /// events.
+    pub(super) fn log_path(&self, stage: &str) -> Result<PathBuf, StoreError> {
+        let dir = self.dir.join("logs");
+        make_dir(&dir)?;
+        Ok(dir.join(format!("{}.log", super::file_name(stage))))
+    }
+
+    /// Writes the run's own record: at its start, and again with the summary.
+    pub(super) fn write(
+        &self,
+        experiment: &Path,
+        started: &str,
+        summary: Option<&RunSummary>,
+    ) -> Result<(), StoreError> {
+        let file = RunFile {
+            run: &self.run,
+            experiment,
+            moreline: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            host: host(),
+            started,
+            finished: summary.map(|_| now_rfc3339()),
+            summary,
+        };
+        let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
+        replace(&self.dir.join("run.json"), &bytes, false)
+    }
+}
+
+fn open_events(dir: &Path) -> Result<File, StoreError> {
+    make_dir(dir)?;
+    let path = dir.join("events.jsonl");
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .at("write", &path)
+}
+
+/// `20260131T235959-1a2b3c`: sorts by time, unique per process and moment.
+fn new_id() -> String {
+    let time: String = rfc3339(seconds_now())
+        .chars()
+        .filter(|c| c.is_ascii_digit() || *c == 'T')
+        .collect();
+    let mixed = (nanos_now() / 1000) ^ (u64::from(std::process::id()) << 20);
+    format!("{time}-{:06x}", mixed % (1 << 24))
+}

@@ -1,0 +1,64 @@
+//! Where a result came from.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::store::GitState;
+
+/// The repository a path lies in: the commit checked out, and whether tracked
+/// files differ from it (if `git` can be asked).
+pub(super) fn git_state(path: &Path) -> Option<GitState> {
+    let root = path.ancestors().find(|dir| dir.join(".git").exists())?;
+    let git = git_dir(&root.join(".git"))?;
+    Some(GitState {
+        commit: head_commit(&git)?,
+        dirty: is_dirty(root),
+    })
+}
+
+/// The directory behind `.git`, which is a file in linked worktrees.
+fn git_dir(dot_git: &Path) -> Option<PathBuf> {
+    if dot_git.is_dir() {
+        return Some(dot_git.to_owned());
+    }
+    let text = fs::read_to_string(dot_git).ok()?;
+    let path = text.strip_prefix("gitdir:")?.trim();
+    Some(dot_git.parent()?.join(path))
+}
+
+fn head_commit(git: &Path) -> Option<String> {
+    let head = fs::read_to_string(git.join("HEAD")).ok()?;
+    let head = head.trim();
+    let Some(name) = head.strip_prefix("ref: ") else {
+        return is_commit(head).then(|| head.to_owned());
+    };
+    let common = fs::read_to_string(git.join("commondir"))
+        .map_or_else(|_| git.to_owned(), |text| git.join(text.trim()));
+    let loose = fs::read_to_string(common.join(name)).map(|text| text.trim().to_owned());
+    if let Ok(commit) = loose {
+        return is_commit(&commit).then_some(commit);
+    }
+    let packed = fs::read_to_string(common.join("packed-refs")).ok()?;
+    packed
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(commit, reference)| *reference == name && is_commit(commit))
+        .map(|(commit, _)| commit.to_owned())
+}
+
+fn is_commit(text: &str) -> bool {
+    text.len() >= 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn is_dirty(root: &Path) -> Option<bool> {
+    let output = Command::new("git")
+        .args(["--no-optional-locks", "status", "--porcelain"])
+        .arg("--untracked-files=no")
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    output.status.success().then_some(!output.stdout.is_empty())
+}

@@ -1,0 +1,171 @@
+//! From what is known of a stage's inputs to its key.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use moreline_protocol::artifact::ArtifactType;
+use moreline_protocol::job::RowRange;
+use moreline_protocol::spec::StageSpec;
+
+use super::sources::Source;
+use crate::digest::Digest;
+use crate::plan::{Dependency, Graph, KeyInput, PastInput, StageInput, StageKey, stage_key};
+use crate::store::{RecordedInput, RecordedOutput};
+
+/// What a finished stage gave.
+pub(super) type Outputs = BTreeMap<String, RecordedOutput>;
+
+/// A stage's inputs, as far as they are known.
+#[derive(Debug)]
+pub(super) enum Resolved {
+    /// All are, and so is the key.
+    Ready(ReadyStage),
+    /// Some come from stages, or models, that are not there yet.
+    Waiting(Vec<String>),
+    /// Some are not there at all.
+    Missing(Vec<String>),
+}
+
+/// A stage that could run.
+#[derive(Debug, Clone)]
+pub(super) struct ReadyStage {
+    pub(super) key: StageKey,
+    pub(super) inputs: Vec<ReadyInput>,
+}
+
+/// An input whose bytes are known.
+#[derive(Debug, Clone)]
+pub(super) struct ReadyInput {
+    pub(super) role: &'static str,
+    pub(super) name: String,
+    /// The name it has in the result.
+    pub(super) label: String,
+    pub(super) artifact: ArtifactType,
+    pub(super) rows: RowRange,
+    pub(super) digest: Digest,
+    pub(super) from: ReadyFrom,
+}
+
+/// Where an input's bytes are.
+#[derive(Debug, Clone)]
+pub(super) enum ReadyFrom {
+    /// In a file or directory of the user's.
+    Source(PathBuf),
+    /// In the store: an output of a stage.
+    Stage {
+        index: usize,
+        output: &'static str,
+        recorded: RecordedOutput,
+    },
+}
+
+/// The key and inputs of a stage, given the outputs of the stages before it.
+pub(super) fn resolve(
+    graph: &Graph<'_>,
+    index: usize,
+    sources: &HashMap<String, Source>,
+    outputs: &dyn Fn(usize) -> Option<std::sync::Arc<Outputs>>,
+) -> Resolved {
+    let (mut ready, mut waiting, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    for input in graph.inputs(index) {
+        match input.from {
+            Dependency::Stage {
+                index: from,
+                output,
+            } => match outputs(from).and_then(|outputs| outputs.get(output).copied()) {
+                Some(recorded) => ready.push(ReadyInput::from_stage(input, recorded)),
+                None => waiting.push(graph.stage(from).name.clone()),
+            },
+            Dependency::Model(_) | Dependency::Rows(_) => match sources.get(input.name) {
+                Some(Source::Ready(source)) => {
+                    let from = ReadyFrom::Source(source.path.clone());
+                    ready.push(ReadyInput::new(input, source.digest, from));
+                }
+                Some(Source::Unfetched { repo, revision }) => {
+                    waiting.push(format!("hf:{repo}@{revision} (to be fetched)"));
+                }
+                Some(Source::Missing(what)) => missing.push(what.clone()),
+                None => missing.push(format!("`{}`", input.name)),
+            },
+        }
+    }
+    waiting.sort();
+    waiting.dedup();
+    if !missing.is_empty() {
+        return Resolved::Missing(missing);
+    }
+    if !waiting.is_empty() {
+        return Resolved::Waiting(waiting);
+    }
+    let key = key_of(&graph.stage(index).spec, graph.inputs(index), &ready);
+    Resolved::Ready(ReadyStage { key, inputs: ready })
+}
+
+fn key_of(spec: &StageSpec, inputs: &[StageInput<'_>], ready: &[ReadyInput]) -> StageKey {
+    let inputs: Vec<_> = inputs
+        .iter()
+        .zip(ready)
+        .map(|(input, ready)| KeyInput {
+            role: input.role,
+            artifact: input.artifact,
+            digest: ready.digest,
+            rows: input.rows,
+            label: &input.label,
+        })
+        .collect();
+    stage_key(spec, &inputs)
+}
+
+impl ReadyInput {
+    fn new(input: &StageInput<'_>, digest: Digest, from: ReadyFrom) -> Self {
+        Self {
+            role: input.role,
+            name: input.name.to_owned(),
+            label: input.label.name().to_owned(),
+            artifact: input.artifact,
+            rows: input.rows,
+            digest,
+            from,
+        }
+    }
+
+    fn from_stage(input: &StageInput<'_>, recorded: RecordedOutput) -> Self {
+        let Dependency::Stage { index, output } = input.from else {
+            return Self::new(input, recorded.digest, ReadyFrom::Source(PathBuf::new()));
+        };
+        let from = ReadyFrom::Stage {
+            index,
+            output,
+            recorded,
+        };
+        Self::new(input, recorded.digest, from)
+    }
+
+    /// How a record keeps it.
+    pub(super) fn recorded(&self, graph: &Graph<'_>) -> RecordedInput {
+        let source = match &self.from {
+            ReadyFrom::Source(path) => path.display().to_string(),
+            ReadyFrom::Stage { index, output, .. } => {
+                format!("{}/{output}", graph.stage(*index).name)
+            }
+        };
+        RecordedInput {
+            role: self.role.to_owned(),
+            name: self.name.clone(),
+            artifact: self.artifact,
+            digest: self.digest,
+            rows: self.rows,
+            source,
+        }
+    }
+
+    /// How a comparison with the past sees it.
+    pub(super) fn for_comparison(&self) -> PastInput {
+        PastInput {
+            role: self.role.to_owned(),
+            name: self.name.clone(),
+            digest: self.digest,
+            rows: self.rows,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Errors of the store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+
+/// Why the store could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system said no.
+    #[error("failed to {doing} {}: {source}{}", .path.display(), way_out(.source))]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// An object's bytes are not what its name says, or it is gone.
+    #[error("failed to use object {}: its bytes are {}; the stage that made it must run again", .digest.short(), if *.missing { "gone" } else { "damaged" })]
+    Damaged {
+        /// The file's or manifest's digest.
+        digest: Digest,
+        /// True if there is no such file.
+        missing: bool,
+    },
+    /// A stage did not write what it should have.
+    #[error("failed to take output `{name}`: {problem}")]
+    Output {
+        /// The output, or the path inside it.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Another process uses the cache.
+    #[error("failed to clean the cache {}: a run is using it; try again when it is over", .0.display())]
+    InUse(PathBuf),
+    /// Waiting for a lock was stopped.
+    #[error("failed to wait for the lock of a stage: stopped")]
+    Stopped,
+    /// A target that must be empty is not.
+    #[error("failed to write into {}: it is not empty; name a new or empty directory", .0.display())]
+    NotEmpty(PathBuf),
+}
+
+impl StoreError {
+    /// The object that is damaged or gone, if that is the problem.
+    pub fn damaged(&self) -> Option<Digest> {
+        match self {
+            Self::Damaged { digest, .. } => Some(*digest),
+            _ => None,
+        }
+    }
+}
+
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room (`moreline cache gc`) or set `cache` in the site file to another disk, \
+             then run again: everything committed is kept"
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            "; set `cache` in the site file to a directory that can be written"
+        }
+        _ => "",
+    }
+}
+
+/// Adds what was tried, and with which path, to a system error.
+pub(crate) trait AtPath<T> {
+    fn at(self, doing: &'static str, path: &Path) -> Result<T, StoreError>;
+}
+
+impl<T> AtPath<T> for io::Result<T> {
+    fn at(self, doing: &'static str, path: &Path) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        })
+    }
+}

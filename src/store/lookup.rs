@@ -1,0 +1,74 @@
+//! Finding what is committed.
+
+use std::fs;
+use std::io;
+
+use super::error::{AtPath, StoreError};
+use super::{ActionRecord, Store};
+use crate::digest::Digest;
+use crate::plan::StageKey;
+
+/// What the store has for a key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Lookup {
+    /// The record, and every file of its outputs.
+    Committed(Box<ActionRecord>),
+    /// Nothing.
+    Absent,
+    /// A record, but a file of this output is gone or damaged.
+    Lost {
+        /// The output.
+        output: String,
+        /// The file's, or the manifest's, digest.
+        digest: Digest,
+        /// True if it is gone, false if its bytes changed.
+        missing: bool,
+    },
+}
+
+impl Store {
+    /// What the store has for a key. Reads the bytes of objects only if they
+    /// look different from when they were last read.
+    pub fn lookup(&self, key: &StageKey) -> Result<Lookup, StoreError> {
+        let Some(record) = self.record(key)? else {
+            return Ok(Lookup::Absent);
+        };
+        for (name, output) in &record.outputs {
+            match self.check(output) {
+                Ok(()) => {}
+                Err(StoreError::Damaged { digest, missing }) => {
+                    let output = name.clone();
+                    return Ok(Lookup::Lost {
+                        output,
+                        digest,
+                        missing,
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Lookup::Committed(Box::new(record)))
+    }
+
+    /// The record of a key, whether or not its outputs are still there. A
+    /// record that is damaged or of another format counts as absent.
+    pub fn record(&self, key: &StageKey) -> Result<Option<ActionRecord>, StoreError> {
+        let path = self.record_path(key);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let record = ActionRecord::parse(&bytes);
+                Ok(record.filter(|record| record.key == *key))
+            }
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error).at("read", &path),
+        }
+    }
+}
+
+/// True if there is no such file, or nothing that could hold it.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}

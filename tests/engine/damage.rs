@@ -1,0 +1,203 @@
+//! Damaged caches: found on use, made good in the same run.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use moreline::engine;
+
+use super::fixture::{Fixture, states};
+
+/// Flips a byte and puts the modification time back.
+fn flip(path: &Path) {
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    let mut bytes = fs::read(path).unwrap();
+    bytes[0] ^= 1;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(path, bytes).unwrap();
+    let file = fs::File::options().append(true).open(path).unwrap();
+    file.set_modified(modified).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o444)).unwrap();
+}
+
+#[test]
+fn a_flipped_byte_is_found_and_made_good() {
+    let fixture = Fixture::new();
+    let before = fixture.run();
+    let object = fixture.object("gen", "responses.jsonl");
+    let bytes = fs::read(&object).unwrap();
+    fixture.worked();
+    flip(&object);
+    assert!(
+        fixture.why("gen").contains("damaged"),
+        "{}",
+        fixture.why("gen")
+    );
+    let after = fixture.run();
+    assert_eq!(
+        states(&after),
+        [
+            "rm=cached",
+            "eval=cached",
+            "gen=ran",
+            "scored=cut-off",
+            "best=cut-off"
+        ]
+    );
+    assert_eq!(fixture.worked(), ["gen"]);
+    assert_eq!(fs::read(&object).unwrap(), bytes);
+    assert_eq!(before.stages[4].key, after.stages[4].key);
+}
+
+/// The memo says that the object is fine; only its use shows that it is not.
+#[test]
+fn damage_the_memo_hides_is_found_on_use() {
+    let mut fixture = Fixture::new();
+    fixture.run();
+    let model = fixture.object("rm", "model");
+    let object = fs::canonicalize(model.join("model.safetensors")).unwrap();
+    flip(&object);
+    trust_in_memo(&fixture, &object);
+    fixture.worked();
+    assert!(fixture.planned().iter().all(|s| s.ends_with("=cached")));
+    fixture.set("scored", "precision", "fp32".into());
+    let summary = fixture.run();
+    assert_eq!(
+        states(&summary),
+        [
+            "rm=ran",
+            "eval=cached",
+            "gen=cached",
+            "scored=ran",
+            "best=ran"
+        ]
+    );
+    assert_eq!(fixture.worked(), ["rm", "scored"]);
+    let quarantine = fs::read_dir(fixture.cache().join("quarantine")).unwrap();
+    assert_eq!(quarantine.count(), 1);
+}
+
+/// Rewrites the memo's line of an object as if it had always looked like now.
+fn trust_in_memo(fixture: &Fixture, object: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    let file = fixture.cache().join("memo");
+    let text = fs::read_to_string(&file).unwrap();
+    let (_, body) = text.split_once('\n').unwrap();
+    let meta = fs::metadata(object).unwrap();
+    let nanos = |s: i64, n: i64| i128::from(s) * 1_000_000_000 + i128::from(n);
+    let mut lines = String::new();
+    for line in body.lines() {
+        if line.ends_with(object.to_str().unwrap()) {
+            let digest = &line[..64];
+            lines.push_str(&format!(
+                "{digest} {} {} {} {} {}\n",
+                meta.size(),
+                nanos(meta.mtime(), meta.mtime_nsec()),
+                nanos(meta.ctime(), meta.ctime_nsec()),
+                meta.ino(),
+                object.display()
+            ));
+        } else {
+            lines.push_str(line);
+            lines.push('\n');
+        }
+    }
+    let sum = moreline::digest::Digest::of(lines.as_bytes());
+    fs::write(file, format!("moreline memo 1 {sum}\n{lines}")).unwrap();
+}
+
+#[test]
+fn a_truncated_object_and_a_lost_one_are_made_good() {
+    let fixture = Fixture::new();
+    fixture.run();
+    let short = fixture.object("gen", "fed.jsonl");
+    fs::set_permissions(&short, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&short, "").unwrap();
+    fs::remove_file(fixture.object("eval", "records.jsonl")).unwrap();
+    fixture.worked();
+    assert!(fixture.run().is_complete());
+    let mut worked = fixture.worked();
+    worked.sort();
+    assert_eq!(worked, ["eval", "gen"]);
+    assert!(fixture.planned().iter().all(|s| s.ends_with("=cached")));
+}
+
+#[test]
+fn a_flipped_byte_in_a_record_is_found() {
+    let fixture = Fixture::new();
+    fixture.run();
+    for entry in fs::read_dir(fixture.cache().join("actions")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"rows\":1", "\"rows\":7")).unwrap();
+    }
+    fixture.worked();
+    let summary = fixture.run();
+    assert_eq!(fixture.worked().len(), 4);
+    assert!(summary.stages.iter().all(|stage| {
+        stage
+            .metrics
+            .as_ref()
+            .is_none_or(|m| m.get("rows").is_none_or(|rows| rows == 1))
+    }));
+}
+
+#[test]
+fn verify_finds_what_planning_cannot_see() {
+    let fixture = Fixture::new();
+    fixture.run();
+    let object = fixture.object("gen", "responses.jsonl");
+    flip(&object);
+    trust_in_memo(&fixture, &object);
+    let store = engine::store(&fixture.experiment, &fixture.site);
+    let verified = store.verify_all().unwrap();
+    assert_eq!(verified.damaged.len(), 1);
+    assert!(
+        fixture.why("gen").contains("gone"),
+        "{}",
+        fixture.why("gen")
+    );
+    assert!(fixture.run().is_complete());
+    assert_eq!(store.verify_all().unwrap().damaged, []);
+}
+
+#[test]
+fn cleaning_keeps_what_records_need() {
+    let fixture = Fixture::new();
+    fixture.run();
+    let store = engine::store(&fixture.experiment, &fixture.site);
+    assert_eq!(store.gc(false).unwrap().objects, 0);
+    assert!(fixture.planned().iter().all(|s| s.ends_with("=cached")));
+    fs::remove_dir_all(fixture.cache().join("actions")).unwrap();
+    fs::create_dir(fixture.cache().join("actions")).unwrap();
+    let size = store.size().unwrap();
+    assert_eq!(store.gc(true).unwrap().objects, size.objects);
+    assert_eq!(store.size().unwrap().objects, size.objects);
+    assert_eq!(store.gc(false).unwrap().objects, size.objects);
+    assert_eq!(store.size().unwrap().objects, 0);
+    assert!(fixture.run().is_complete());
+}
+
+#[test]
+fn cleaning_waits_for_no_run_and_breaks_none() {
+    let fixture = Fixture::new();
+    fixture.run();
+    let store = engine::store(&fixture.experiment, &fixture.site);
+    let used = store.use_lock().unwrap();
+    let message = store.gc(false).unwrap_err().to_string();
+    assert!(message.contains("a run is using it"), "{message}");
+    drop(used);
+    assert!(store.gc(false).is_ok());
+}
+
+#[test]
+fn a_cache_that_cannot_be_made_is_named() {
+    let mut fixture = Fixture::new();
+    fs::write(fixture.path("file"), "").unwrap();
+    fixture.site.cache = Some(fixture.path("file").join("cache"));
+    let error = fixture
+        .try_run(&[], &super::fixture::Runner::default(), &engine::Silent)
+        .unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("file/cache"), "{message}");
+}

@@ -1,0 +1,7 @@
+//! The engine with a worker that is a shell script.
+
+mod damage;
+mod fixture;
+mod keys;
+mod runs;
+mod scale;
