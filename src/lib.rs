@@ -6,6 +6,8 @@ pub mod config;
 pub mod digest;
 pub mod engine;
 pub mod event;
+pub mod judge;
 pub mod plan;
+pub mod records;
 pub mod report;
 pub mod store;
