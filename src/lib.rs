@@ -9,4 +9,5 @@ pub mod event;
 pub mod judge;
 pub mod plan;
 pub mod records;
+pub mod report;
 pub mod store;

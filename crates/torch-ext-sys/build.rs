@@ -1,4 +1,5 @@
 //! Compiles the C++ shim against the libtorch that torch-sys links.
+#![expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts so")]
 
 use std::path::PathBuf;
 

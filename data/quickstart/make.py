@@ -88,7 +88,7 @@ SAY_FRAMES = {
 ASK_FRAMES = {
     "train": ("{q}", "Quick question: {q}", "{q} I am curious.", "Tell me: {q}"),
     "test": ("{q}", "I have been wondering: {q}", "{q} Please answer.", "So, {l}"),
-    "judge": ("{q}", "One more thing: {q}", "{q} What do you say?", "Hi! {q}"),
+    "judge": ("{q}", "One more thing: {q}", "{q} I would like to know.", "Hi! {q}"),
 }
 CLAIM_FRAMES = {
     "train": ("I am sure that {c}.", "My brother says that {c}. Is he right?", "Is it true that {c}?"),
@@ -305,7 +305,7 @@ MIX = {
     "helpful": {"off-topic": 35, "evasive": 65},
     "harmless": {"bad plan": 50, "sorrow": 28, "benign": 22},
     "honest": {"unknown": 28, "personal": 22, "hedged fact": 14, "false fact": 18, "false claim": 18},
-    "concise": {"too terse": 34, "rambling": 66},
+    "concise": {"too terse": 30, "rambling": 70},
     "polite": {"situation": 30, "advice": 70},
 }
 

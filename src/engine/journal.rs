@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Observer, RunSummary};
 use crate::event::RunEvent;
-use crate::store::{AtPath, Store, StoreError, make_dir, nanos_now, now_rfc3339, replace};
+use crate::store::{AtPath, StoreError, make_dir, nanos_now, now_rfc3339, replace};
 use crate::store::{host, rfc3339, seconds_now};
 
 /// Writes down what happens in a run, and passes it on to the observer.
@@ -37,9 +37,9 @@ struct RunFile<'a> {
 impl<'a> Journal<'a> {
     /// Starts a run's journal. Without one, for a cache that cannot be
     /// written, events still reach the observer.
-    pub(super) fn start(store: &Store, observer: &'a dyn Observer) -> Self {
+    pub(super) fn start(cache: &Path, observer: &'a dyn Observer) -> Self {
         let run = new_id();
-        let dir = store.root().join("runs").join(&run);
+        let dir = cache.join("runs").join(&run);
         let events = open_events(&dir).ok().map(Mutex::new);
         Self {
             run,

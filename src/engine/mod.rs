@@ -4,6 +4,7 @@ mod beside;
 mod context;
 mod error;
 mod journal;
+mod models;
 mod options;
 mod provenance;
 mod resolve;
@@ -46,13 +47,17 @@ pub fn run(
     observer: &dyn Observer,
 ) -> Result<RunSummary, EngineError> {
     let (clock, started) = (Instant::now(), now_rfc3339());
-    let session = Session::open(experiment, site)?;
+    let mut session = Session::open(experiment, site)?;
     let wanted = session.select(&options.only)?;
     let mut writable = session.store.prepare();
     let mut in_use = session.store.use_lock();
-    let journal = Journal::start(&session.store, observer);
-    let sources = session.sources(&wanted);
+    let journal = Journal::start(session.store.root(), observer);
+    let mut sources = session.sources(&wanted);
     check_sources(&sources, experiment, options)?;
+    if models::pin(&mut session, &sources, options, &journal)? {
+        sources = session.sources(&wanted);
+    }
+    let session = session;
     journal.event(&RunEvent::RunStarted {
         run: journal.run().to_owned(),
         experiment: experiment.name.clone(),
@@ -69,6 +74,7 @@ pub fn run(
         if !problems.is_empty() {
             return Err(EngineError::Inputs(problems));
         }
+        models::fetch(&session, &context.sources, options, &journal)?;
         let attempts = session.store.attempts(journal.run())?;
         let _ = context.attempts.set(attempts);
         Ok(())

@@ -81,8 +81,8 @@ pub(super) fn resolve(
                     let from = ReadyFrom::Source(source.path.clone());
                     ready.push(ReadyInput::new(input, source.digest, from));
                 }
-                Some(Source::Unfetched { repo, revision }) => {
-                    waiting.push(format!("hf:{repo}@{revision} (to be fetched)"));
+                Some(Source::Unpinned(model)) => {
+                    waiting.push(format!("{model} (to be fetched)"));
                 }
                 Some(Source::Missing(what)) => missing.push(what.clone()),
                 None => missing.push(format!("`{}`", input.name)),

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::resolve::{Outputs, ReadyStage, Resolved, resolve};
-use super::sources::{self, HubLookup, Source};
+use super::sources::{self, Source};
 use super::{EngineError, cache_dir};
 use crate::config::{Experiment, Site};
 use crate::plan::{Graph, Past, PastInput, StageKey, StageState, rerun_reason};
-use crate::store::{ActionRecord, Lookup, Store, StoreError};
+use crate::store::{ActionRecord, Lookup, ModelLock, Store, StoreError};
 
 /// What every command starts from.
 pub(super) struct Session<'a> {
     pub(super) graph: Graph<'a>,
     pub(super) store: Store,
+    pub(super) pins: ModelLock,
     latest: BTreeMap<String, StageKey>,
 }
 
@@ -34,6 +35,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             graph,
             store,
+            pins: ModelLock::of(&experiment.path)?,
             latest,
         })
     }
@@ -80,8 +82,7 @@ impl<'a> Session<'a> {
 
     /// The sources of the wanted stages.
     pub(super) fn sources(&self, wanted: &[bool]) -> HashMap<String, Source> {
-        let hub: &HubLookup<'_> = &|_, _| None;
-        sources::find(&self.graph, wanted, &self.store, hub)
+        sources::find(&self.graph, wanted, &self.store, &self.pins)
     }
 
     /// Every stage with its state, in running order.

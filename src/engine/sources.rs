@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::config::ModelSource;
 use crate::digest::Digest;
 use crate::plan::{Dependency, Graph};
-use crate::store::{FileStat, Manifest, ManifestEntry, Store, StoreError};
+use crate::store::{FileStat, HubModel, Manifest, ManifestEntry, ModelLock, Store, StoreError};
 
 /// Files of a model directory that can change what a worker computes.
 const MODEL_FILES: [&str; 5] = ["json", "safetensors", "jinja", "txt", "model"];
@@ -23,13 +23,8 @@ pub(super) enum Source {
     Ready(ReadySource),
     /// It is not, or cannot be read: why, with its path.
     Missing(String),
-    /// It has to be fetched first.
-    Unfetched {
-        /// `org/name`.
-        repo: String,
-        /// Branch, tag or commit.
-        revision: String,
-    },
+    /// A model of a hub that is not pinned to a commit yet.
+    Unpinned(HubModel),
 }
 
 /// A source whose bytes are known.
@@ -39,6 +34,8 @@ pub(super) struct ReadySource {
     pub(super) path: PathBuf,
     /// Digest of the file, or of the directory's manifest.
     pub(super) digest: Digest,
+    /// The model it is of a hub's; its files may still have to be fetched.
+    pub(super) hub: Option<HubModel>,
     /// What its files looked like when they were hashed.
     files: Vec<(PathBuf, FileStat)>,
 }
@@ -54,15 +51,12 @@ impl ReadySource {
     }
 }
 
-/// Looks a fetched model up: its directory and digest, if it is there.
-pub(super) type HubLookup<'a> = dyn Fn(&str, &str) -> Option<(PathBuf, Digest)> + Sync + 'a;
-
 /// The sources that the wanted stages take, by name in the experiment file.
 pub(super) fn find(
     graph: &Graph<'_>,
     wanted: &[bool],
     store: &Store,
-    hub: &HubLookup<'_>,
+    pins: &ModelLock,
 ) -> HashMap<String, Source> {
     let mut tasks: HashMap<&str, Dependency<'_>> = HashMap::new();
     for &index in graph.order() {
@@ -80,7 +74,7 @@ pub(super) fn find(
     let found = Mutex::new(HashMap::new());
     let work = || {
         while let Some((name, from)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let source = look(name, from, store, hub);
+            let source = look(name, from, store, pins);
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
             found.insert((*name).to_owned(), source);
         }
@@ -95,19 +89,23 @@ pub(super) fn find(
     found.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn look(name: &str, from: &Dependency<'_>, store: &Store, hub: &HubLookup<'_>) -> Source {
+fn look(name: &str, from: &Dependency<'_>, store: &Store, pins: &ModelLock) -> Source {
     match from {
-        Dependency::Model(ModelSource::Hub { repo, revision }) => match hub(repo, revision) {
-            Some((path, digest)) => Source::Ready(ReadySource {
-                path,
-                digest,
-                files: Vec::new(),
-            }),
-            None => Source::Unfetched {
+        Dependency::Model(ModelSource::Hub { repo, revision }) => {
+            let model = HubModel {
                 repo: repo.clone(),
                 revision: revision.clone(),
-            },
-        },
+            };
+            match pins.get(&model) {
+                Some(pinned) => Source::Ready(ReadySource {
+                    path: store.hub_dir(&model, pinned),
+                    digest: pinned.digest(),
+                    hub: Some(model),
+                    files: Vec::new(),
+                }),
+                None => Source::Unpinned(model),
+            }
+        }
         Dependency::Model(ModelSource::Path(path)) => found(name, path, model(name, path, store)),
         Dependency::Rows(path) => found(name, path, file(path, store)),
         Dependency::Stage { .. } => Source::Missing(format!("`{name}`")),
@@ -129,6 +127,7 @@ fn file(path: &Path, store: &Store) -> Result<ReadySource, StoreError> {
     Ok(ReadySource {
         path: path.to_owned(),
         digest,
+        hub: None,
         files: vec![(path.to_owned(), stat)],
     })
 }
@@ -157,6 +156,7 @@ fn model(name: &str, path: &Path, store: &Store) -> Result<ReadySource, StoreErr
     Ok(ReadySource {
         path: path.to_owned(),
         digest: Manifest::new(entries).digest(),
+        hub: None,
         files,
     })
 }

@@ -40,6 +40,16 @@ pub enum StoreError {
     /// Waiting for a lock was stopped.
     #[error("failed to wait for the lock of a stage: stopped")]
     Stopped,
+    /// A model could not be fetched.
+    #[error("failed to fetch {what}: {problem}{}{hint}", if .hint.is_empty() { "" } else { "; " })]
+    Fetch {
+        /// The model.
+        what: String,
+        /// What went wrong.
+        problem: String,
+        /// What to do about it; may be empty.
+        hint: String,
+    },
     /// A target that must be empty is not.
     #[error("failed to write into {}: it is not empty; name a new or empty directory", .0.display())]
     NotEmpty(PathBuf),

@@ -2,6 +2,7 @@
 
 mod damage;
 mod fixture;
+mod hub;
 mod keys;
 mod runs;
 mod scale;

@@ -60,6 +60,9 @@ pub enum Truncation {
     /// Keep the last tokens (and BOS): the end of the dialogue matters most.
     #[default]
     Left,
+    /// Keep exactly the last tokens, BOS lost with the rest, as the published
+    /// code does.
+    LeftPublished,
     /// Keep the first tokens (and EOS).
     Right,
     /// Leave the whole row out, and count it.

@@ -213,7 +213,7 @@ pub enum Normalize {
     /// Divided by their L2 norm.
     #[serde(rename = "l2")]
     L2,
-    /// Divided by the task's loss.
+    /// Divided by the task's share of the losses: (1 + L_k) / sum_j (1 + L_j).
     #[serde(rename = "loss")]
     Loss,
     /// Divided by the product of the task's loss and the norm.

@@ -1,0 +1,85 @@
+//! The device and its numerics.
+
+use moreline_protocol::event::Fingerprint;
+use moreline_protocol::job::Resources;
+use tch::{Cuda, Device, Kind, Tensor};
+
+use crate::error::WorkerError;
+
+/// Largest relative error at which oneDNN's fp32 route is accepted: what sgemm
+/// itself shows. Rounding to bf16 would give 1e-3.
+const FP32_ERROR: f64 = 1e-5;
+
+/// Readies the device and says what the last bits depend on.
+///
+/// # Errors
+/// An unknown or absent device.
+pub fn prepare(resources: &Resources) -> Result<(Device, Fingerprint), WorkerError> {
+    let device = parse(&resources.device)?;
+    if let Some(threads) = resources.threads {
+        tch::set_num_threads(threads.max(1) as i32);
+    }
+    let threads = tch::get_num_threads() as u32;
+    torch_ext_sys::keep_large_blocks();
+    let fp32_matmul = match device {
+        Device::Cpu => choose_fp32_route()?,
+        _ => {
+            torch_ext_sys::set_deterministic(true)?;
+            "highest"
+        }
+    };
+    let fingerprint = Fingerprint {
+        libtorch: torch_ext_sys::libtorch_version(),
+        device: resources.device.clone(),
+        instructions: torch_ext_sys::cpu_capability(),
+        threads,
+        fp32_matmul: fp32_matmul.into(),
+    };
+    Ok((device, fingerprint))
+}
+
+fn parse(name: &str) -> Result<Device, WorkerError> {
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "cuda" => Some(0),
+        other => other.strip_prefix("cuda:").and_then(|n| n.parse().ok()),
+    };
+    let Some(index) = index else {
+        return Err(WorkerError::input(
+            format!("use the device `{name}`"),
+            "devices are `cpu`, `cuda` and `cuda:N`",
+        ));
+    };
+    let found = Cuda::device_count().max(0) as usize;
+    if index >= found {
+        return Err(WorkerError::input(
+            format!("use the device `{name}`: {found} CUDA devices are here"),
+            "take `cpu`, or set libtorch up with `make libtorch-cuda` on a machine with a GPU",
+        ));
+    }
+    Ok(Device::Cuda(index))
+}
+
+/// Lets oneDNN multiply fp32 matrices if it does so at full precision here: on
+/// some processors it is twice as fast, on others it rounds to bf16.
+fn choose_fp32_route() -> Result<&'static str, WorkerError> {
+    torch_ext_sys::set_float32_matmul_precision("medium")?;
+    if product_error() <= FP32_ERROR {
+        return Ok("medium");
+    }
+    torch_ext_sys::set_float32_matmul_precision("highest")?;
+    Ok("highest")
+}
+
+/// Relative error of an fp32 product of the shape of a real layer.
+fn product_error() -> f64 {
+    let element = |i: i64| ((i * 7919 + 13) % 2003) as f32 / 2003.0 - 0.5;
+    let matrix = |rows: i64, columns: i64| {
+        let values: Vec<f32> = (0..rows * columns).map(element).collect();
+        Tensor::from_slice(&values).view([rows, columns])
+    };
+    let (a, b) = (matrix(128, 576), matrix(576, 256));
+    let exact = a.to_kind(Kind::Double).matmul(&b.to_kind(Kind::Double));
+    let error = (a.matmul(&b).to_kind(Kind::Double) - &exact).norm() / exact.norm();
+    error.double_value(&[])
+}

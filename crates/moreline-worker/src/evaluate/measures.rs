@@ -1,0 +1,159 @@
+//! Figures of a reward model on one preference set.
+
+use moreline_protocol::rows::EvaluationRow;
+use moreline_protocol::spec::EvaluateReward;
+use moreline_stats::calibration::{Binning, Confidence, ReliabilityBin, brier, calibration, margin_nll};
+use moreline_stats::{Bootstrap, correlation};
+use serde_json::{Map, Value, json};
+
+use crate::error::WorkerError;
+
+/// One decided pair: the better response against the worse.
+struct Pair {
+    margin: f64,
+}
+
+impl Pair {
+    /// 1 if the better response has the higher reward, a half for equal rewards.
+    fn correct(&self) -> f64 {
+        if self.margin > 0.0 {
+            1.0
+        } else if self.margin == 0.0 {
+            0.5
+        } else {
+            0.0
+        }
+    }
+}
+
+/// The metrics of a set: see `docs/metrics.md` for each definition.
+///
+/// # Errors
+/// A figure that is not defined for these records.
+pub(super) fn of_set(records: &[&EvaluationRow], spec: &EvaluateReward) -> Result<Value, WorkerError> {
+    let (pairs, ties) = decided_pairs(records);
+    let undefined = |e: moreline_stats::Error| {
+        let set = records.first().map_or("", |record| record.set.as_str());
+        WorkerError::input(
+            format!("evaluate on `{set}`: {e}"),
+            "give it more rows whose responses differ in score",
+        )
+    };
+    let correct: Vec<f64> = pairs.iter().map(Pair::correct).collect();
+    let margins: Vec<f64> = pairs.iter().map(|pair| pair.margin).collect();
+    let bootstrap = Bootstrap { replicates: spec.resamples as usize, level: 0.95, seed: spec.seed };
+    let accuracy = bootstrap.mean(&correct).map_err(undefined)?;
+    let confidence = Confidence::of_margins(&margins).map_err(undefined)?;
+    let bins = spec.bins as usize;
+    let found = calibration(&confidence.confidence, &confidence.correct, bins, Binning::Uniform)
+        .map_err(undefined)?;
+    let nll = margin_nll(&margins, 1.0).map_err(undefined)?;
+    let brier = brier(&confidence.confidence, &confidence.correct).map_err(undefined)?;
+    let rewards: Vec<f64> = records.iter().flat_map(|r| r.rewards.iter().copied()).collect();
+    let tokens: Vec<f64> = records.iter().flat_map(|r| r.tokens.iter().map(|&n| n as f64)).collect();
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+    Ok(json!({
+        "rows": records.len(),
+        "pairs": pairs.len(),
+        "ties_skipped": ties,
+        "accuracy": accuracy.estimate,
+        "accuracy_low": accuracy.lower,
+        "accuracy_high": accuracy.upper,
+        "ece": found.ece,
+        "ace": found.ace,
+        "mce": found.mce,
+        "brier": brier,
+        "nll": nll,
+        "mean_margin": mean(&margins),
+        "mean_reward": mean(&rewards),
+        "length_correlation": correlation::pearson(&rewards, &tokens).ok(),
+        "reliability": found.curve.iter().map(bin).collect::<Vec<_>>(),
+    }))
+}
+
+fn bin(bin: &ReliabilityBin) -> Value {
+    json!({
+        "lower": bin.lower,
+        "upper": bin.upper,
+        "count": bin.count,
+        "confidence": bin.mean_confidence,
+        "accuracy": bin.accuracy,
+    })
+}
+
+/// Every pair of responses with unequal scores, and the number with equal ones.
+fn decided_pairs(records: &[&EvaluationRow]) -> (Vec<Pair>, usize) {
+    let (mut pairs, mut ties) = (Vec::new(), 0);
+    for record in records {
+        for i in 0..record.scores.len() {
+            for j in i + 1..record.scores.len() {
+                let (better, worse) = match record.scores[i].total_cmp(&record.scores[j]) {
+                    std::cmp::Ordering::Equal => {
+                        ties += 1;
+                        continue;
+                    }
+                    std::cmp::Ordering::Greater => (i, j),
+                    std::cmp::Ordering::Less => (j, i),
+                };
+                pairs.push(Pair { margin: record.rewards[better] - record.rewards[worse] });
+            }
+        }
+    }
+    (pairs, ties)
+}
+
+/// The plain mean over sets of the figures one compares.
+pub(super) fn mean_over(sets: &Map<String, Value>) -> Value {
+    let mean = |key: &str| {
+        let found: Vec<f64> = sets.values().filter_map(|set| set[key].as_f64()).collect();
+        found.iter().sum::<f64>() / found.len().max(1) as f64
+    };
+    let keys = ["accuracy", "ece", "ace", "mce", "brier", "nll"];
+    keys.into_iter().map(|key| (key.to_owned(), json!(mean(key)))).collect::<Map<_, _>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> EvaluateReward {
+        serde_json::from_value(json!({"model": "rm", "data": "d", "bins": 10})).unwrap()
+    }
+
+    fn record(scores: &[f64], rewards: &[f64]) -> EvaluationRow {
+        EvaluationRow {
+            set: "d".into(),
+            row: 0,
+            scores: scores.to_vec(),
+            rewards: rewards.to_vec(),
+            tokens: vec![3; scores.len()],
+        }
+    }
+
+    #[test]
+    fn figures_by_hand() {
+        // Margins 2 (right) and -1 (wrong); the tie is counted, not judged.
+        let rows = [
+            record(&[1.0, 0.0], &[2.0, 0.0]),
+            record(&[-3.0, -1.0], &[1.0, 0.0]),
+            record(&[5.0, 5.0], &[1.0, 0.0]),
+        ];
+        let found = of_set(&rows.iter().collect::<Vec<_>>(), &spec()).unwrap();
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        assert_eq!(found["pairs"], 2);
+        assert_eq!(found["ties_skipped"], 1);
+        assert_eq!(found["accuracy"], 0.5);
+        let nll = -(sigmoid(2.0).ln() + sigmoid(-1.0).ln()) / 2.0;
+        assert!((found["nll"].as_f64().unwrap() - nll).abs() < 1e-12);
+        // Confidences .88 (right) and .73 (wrong) lie in bins of their own.
+        let ece = ((1.0 - sigmoid(2.0)) + sigmoid(1.0)) / 2.0;
+        assert!((found["ece"].as_f64().unwrap() - ece).abs() < 1e-12);
+        assert_eq!(found["mean_margin"], 0.5);
+    }
+
+    #[test]
+    fn a_set_of_ties_is_an_error_not_a_zero() {
+        let rows = [record(&[5.0, 5.0], &[1.0, 0.0])];
+        assert!(of_set(&rows.iter().collect::<Vec<_>>(), &spec()).is_err());
+    }
+}

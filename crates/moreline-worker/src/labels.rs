@@ -1,0 +1,166 @@
+//! Examples as sequences whose tokens are to be predicted.
+
+use moreline_formats::rows::{read_examples, read_prompts};
+use moreline_protocol::artifact::ArtifactType;
+use moreline_protocol::job::Input;
+use moreline_protocol::rows::{ExampleRow, FedRow};
+use moreline_protocol::spec::{CountedTokens, Template, Truncation};
+use moreline_text::Tokenizer;
+use tch::{Device, Tensor};
+
+use crate::batch::{Group, Packed};
+use crate::error::WorkerError;
+use crate::stage::context::Context;
+use crate::text::{Ends, Texts, truncate};
+use crate::train::FED_ROWS;
+
+/// One example, tokenised.
+#[derive(Debug, Clone)]
+pub struct Labelled {
+    /// Which input it came from.
+    pub set: usize,
+    /// Row within the input.
+    pub row: usize,
+    /// The sequence.
+    pub group: Group,
+    /// Its tokens.
+    pub tokens: Vec<u32>,
+    /// First token whose prediction counts, at least 1.
+    pub first: usize,
+}
+
+impl Labelled {
+    /// Number of predictions that count.
+    pub fn count(&self) -> usize {
+        self.tokens.len() - self.first
+    }
+}
+
+/// All examples of a stage.
+#[derive(Debug, Default)]
+pub struct Examples {
+    /// Names of the inputs.
+    pub names: Vec<String>,
+    /// The examples, input after input.
+    pub rows: Vec<Labelled>,
+    /// The first texts of each input, as fed.
+    pub fed: Vec<FedRow>,
+    /// Rows left out: too long, or nothing left to predict.
+    pub dropped: u64,
+    /// Rows that were cut.
+    pub truncated: u64,
+}
+
+/// How examples become sequences.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// How prompt and response become a text.
+    pub template: Template,
+    /// Which predictions count.
+    pub count: CountedTokens,
+    /// Longest text in tokens.
+    pub max_length: usize,
+    /// What happens to longer ones.
+    pub truncation: Truncation,
+}
+
+/// Reads every `data` input.
+///
+/// # Errors
+/// Unreadable rows, prompts without answers, nothing left to predict.
+pub fn read(context: &Context<'_>, tokenizer: &Tokenizer, shape: Shape) -> Result<Examples, WorkerError> {
+    let mut examples = Examples::default();
+    let texts = Texts::new(tokenizer, shape.template);
+    for (set, input) in context.job.inputs_of("data").enumerate() {
+        examples.names.push(input.name.clone());
+        for (row, example) in example_rows(context, input)?.into_iter().enumerate() {
+            let made = texts.example(&example.prompt, &example.response)?;
+            let ends = Ends::of(tokenizer);
+            let whole = made.tokens.len();
+            let Some(cut) = truncate(made.tokens, shape.max_length, shape.truncation, ends) else {
+                examples.dropped += 1;
+                continue;
+            };
+            let prompt = match shape.truncation {
+                Truncation::Right => made.prompt,
+                _ => made.prompt.saturating_sub(whole - cut.tokens.len()),
+            };
+            let first = match shape.count {
+                CountedTokens::All => 1,
+                CountedTokens::Response => prompt.max(1),
+            };
+            if first >= cut.tokens.len() {
+                examples.dropped += 1;
+                continue;
+            }
+            examples.truncated += u64::from(cut.truncated > 0);
+            if (row as u64) < FED_ROWS {
+                examples.fed.push(FedRow {
+                    set: input.name.clone(),
+                    row: row as u64,
+                    response: None,
+                    text: tokenizer.decode(&cut.tokens, false)?,
+                    tokens: cut.tokens.len() as u64,
+                    truncated: cut.truncated as u64,
+                });
+            }
+            let group = Group::share(std::slice::from_ref(&cut.tokens));
+            examples.rows.push(Labelled { set, row, group, tokens: cut.tokens, first });
+        }
+    }
+    if examples.rows.is_empty() {
+        return Err(WorkerError::input(
+            format!("use {}: no example has a token to predict", examples.names.join(", ")),
+            "raise `max_length`, or give rows with a response",
+        ));
+    }
+    Ok(examples)
+}
+
+fn example_rows(context: &Context<'_>, input: &Input) -> Result<Vec<ExampleRow>, WorkerError> {
+    let range = context.rows(input);
+    if input.artifact == ArtifactType::Examples {
+        return Ok(read_examples(&input.path, range)?);
+    }
+    let rows = read_prompts(&input.path, range)?;
+    let answered: Vec<ExampleRow> = rows
+        .into_iter()
+        .filter_map(|row| Some(ExampleRow { prompt: row.prompt, response: row.answer?, score: None }))
+        .collect();
+    if answered.is_empty() {
+        return Err(WorkerError::input(
+            format!("use `{}` ({}): none of its prompts has an answer", input.name, input.path.display()),
+            "give its rows an `answer`",
+        ));
+    }
+    Ok(answered)
+}
+
+/// Where a packed batch predicts, and what.
+#[derive(Debug)]
+pub struct LabelPlan {
+    /// Positions whose hidden states predict `[R]`.
+    pub index: Tensor,
+    /// The tokens that follow them `[R]`.
+    pub labels: Tensor,
+    /// Predictions per example.
+    pub counts: Vec<usize>,
+}
+
+impl LabelPlan {
+    /// For examples packed in this order, one sequence per group.
+    pub fn new(packed: &Packed, examples: &[&Labelled], device: Device) -> Self {
+        let (mut index, mut labels) = (Vec::new(), Vec::new());
+        for (group, example) in examples.iter().enumerate() {
+            for position in example.first..example.tokens.len() {
+                index.push(packed.index(group, 0, position - 1));
+                labels.push(i64::from(example.tokens[position]));
+            }
+        }
+        Self {
+            index: Tensor::from_slice(&index).to_device(device),
+            labels: Tensor::from_slice(&labels).to_device(device),
+            counts: examples.iter().map(|example| example.count()).collect(),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `score`, and the scoring half of an embedded `judge`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use moreline_formats::rows::read_responses;
+use moreline_protocol::artifact;
+use moreline_protocol::job::Input;
+use moreline_protocol::rows::{FedRow, JudgedRow, ResponseRow};
+use moreline_protocol::spec::{Judge, Score};
+use moreline_stats::describe;
+use serde_json::json;
+
+use super::RewardModel;
+use crate::batch::Group;
+use crate::error::WorkerError;
+use crate::stage::context::{Context, Outcome, metrics, write_fed, write_rows};
+use crate::stage::journal::Journal;
+use crate::text::Texts;
+use crate::train::FED_ROWS;
+
+/// Scores every response: `responses.jsonl`, `fed.jsonl`.
+///
+/// # Errors
+/// Unreadable inputs, rewards that are not finite.
+pub fn score(context: &Context<'_>, spec: &Score) -> Result<Outcome, WorkerError> {
+    let started = Instant::now();
+    let path = &context.input("model")?.path;
+    let model = RewardModel::open(path, spec.precision, context.device, context.token_budget())?;
+    let input = context.input("responses")?;
+    let mut rows = read_responses(&input.path, context.rows(input))?;
+    let mut fed = Vec::new();
+    let groups = response_groups(&model, input, &rows, &mut fed)?;
+    let setup = started.elapsed().as_secs_f64();
+    let rewards = score_groups(context, &model, &groups)?;
+    for (row, rewards) in rows.iter_mut().zip(&rewards) {
+        for (response, reward) in row.responses.iter_mut().zip(rewards) {
+            response.score = Some(*reward);
+        }
+    }
+    write_rows(&context.output(artifact::RESPONSES), &rows)?;
+    write_fed(&context.output(artifact::FED), &fed)?;
+    let work = started.elapsed().as_secs_f64() - setup;
+    Ok(Outcome { metrics: score_metrics(&rewards), timings: timings(setup, work, &groups) })
+}
+
+/// Computes or takes from the journal the rewards of all groups.
+pub(crate) fn score_groups(
+    context: &Context<'_>,
+    model: &RewardModel,
+    groups: &[Group],
+) -> Result<Vec<Vec<f64>>, WorkerError> {
+    let mut journal = Journal::<Vec<f64>>::open(&context.job.partial_dir)?;
+    for run in model.runs(groups) {
+        if !journal.has_all(run.clone()) {
+            let rewards = model.rewards(&groups[run.clone()])?;
+            journal.append(run.clone().zip(rewards).collect())?;
+        }
+        context.events.progress("scoring", run.end, groups.len(), "prompts");
+    }
+    Ok(journal.into_records())
+}
+
+fn response_groups(
+    model: &RewardModel,
+    input: &Input,
+    rows: &[ResponseRow],
+    fed: &mut Vec<FedRow>,
+) -> Result<Vec<Group>, WorkerError> {
+    let texts = Texts::new(&model.tokenizer, model.text.template);
+    let mut groups = Vec::with_capacity(rows.len());
+    for (index, row) in rows.iter().enumerate() {
+        let mut sequences = Vec::with_capacity(row.responses.len());
+        for (number, response) in row.responses.iter().enumerate() {
+            let sequence = model.fit(texts.reward_of_reply(&row.prompt, &response.text)?);
+            if (index as u64) < FED_ROWS {
+                fed.push(FedRow {
+                    set: input.name.clone(),
+                    row: index as u64,
+                    response: Some(number as u64),
+                    text: model.tokenizer.decode(&sequence.tokens, false)?,
+                    tokens: sequence.tokens.len() as u64,
+                    truncated: sequence.truncated as u64,
+                });
+            }
+            sequences.push(sequence.tokens);
+        }
+        groups.push(Group::share(&sequences));
+    }
+    Ok(groups)
+}
+
+fn score_metrics(rewards: &[Vec<f64>]) -> moreline_protocol::event::Metrics {
+    let all: Vec<f64> = rewards.concat();
+    let best: Vec<f64> = rewards
+        .iter()
+        .filter_map(|row| row.iter().copied().reduce(f64::max))
+        .collect();
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+    metrics(json!({
+        "responses": all.len(),
+        "mean": mean(&all),
+        "sd": describe::standard_deviation(&all).ok(),
+        "min": all.iter().copied().reduce(f64::min),
+        "max": all.iter().copied().reduce(f64::max),
+        "best_mean": mean(&best),
+    }))
+}
+
+pub(crate) fn timings(setup: f64, work: f64, groups: &[Group]) -> BTreeMap<String, f64> {
+    let tokens: usize = groups.iter().map(Group::tokens).sum();
+    [("setup_s", setup), ("work_s", work), ("tokens_per_s", tokens as f64 / work.max(1e-9))]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+}
+
+/// Scores the first responses of both sides with the judge's reward model:
+/// `judged.jsonl`, from which the engine makes the verdicts.
+///
+/// # Errors
+/// As [`score`]; prompts that only one side answers.
+pub fn judge(context: &Context<'_>, spec: &Judge) -> Result<Outcome, WorkerError> {
+    let started = Instant::now();
+    let path = &context.input("model")?.path;
+    let model = RewardModel::open(path, spec.precision, context.device, context.token_budget())?;
+    let pairs = judged_pairs(context)?;
+    let texts = Texts::new(&model.tokenizer, model.text.template);
+    let group = |(a, b): &(ResponseRow, ResponseRow)| {
+        let sequence = |row: &ResponseRow| {
+            let tokens = texts.reward_of_reply(&row.prompt, &row.responses[0].text)?;
+            Ok::<_, WorkerError>(model.fit(tokens).tokens)
+        };
+        Ok::<_, WorkerError>(Group::share(&[sequence(a)?, sequence(b)?]))
+    };
+    let groups = pairs.iter().map(group).collect::<Result<Vec<_>, _>>()?;
+    let setup = started.elapsed().as_secs_f64();
+    let rewards = score_groups(context, &model, &groups)?;
+    let judged: Vec<JudgedRow> = pairs
+        .into_iter()
+        .zip(rewards)
+        .map(|((a, b), rewards)| JudgedRow {
+            id: a.id,
+            prompt: a.prompt,
+            a: a.responses[0].text.clone(),
+            b: b.responses[0].text.clone(),
+            reward_a: rewards[0],
+            reward_b: rewards[1],
+        })
+        .collect();
+    write_rows(&context.output(artifact::JUDGED), &judged)?;
+    let work = started.elapsed().as_secs_f64() - setup;
+    Ok(Outcome { timings: timings(setup, work, &groups), ..Outcome::default() })
+}
+
+/// Both sides' rows, matched by prompt.
+fn judged_pairs(context: &Context<'_>) -> Result<Vec<(ResponseRow, ResponseRow)>, WorkerError> {
+    let read = |role: &str| {
+        let input = context.input(role)?;
+        let rows = read_responses(&input.path, context.rows(input))?;
+        Ok::<_, WorkerError>((input.name.clone(), rows))
+    };
+    let ((name_a, side_a), (name_b, side_b)) = (read("a")?, read("b")?);
+    let ids = |rows: &[ResponseRow]| rows.iter().map(|row| row.id).collect::<BTreeSet<u64>>();
+    let (ids_a, ids_b) = (ids(&side_a), ids(&side_b));
+    if let Some(id) = ids_a.symmetric_difference(&ids_b).next() {
+        return Err(WorkerError::input(
+            format!("judge `{name_a}` against `{name_b}`: only one of them answers prompt {id}"),
+            "generate both from the same prompt set, with the same `limit`",
+        ));
+    }
+    let mut by_id: BTreeMap<u64, ResponseRow> = side_b.into_iter().map(|row| (row.id, row)).collect();
+    Ok(side_a
+        .into_iter()
+        .filter_map(|a| {
+            let b = by_id.remove(&a.id)?;
+            Some((a, b))
+        })
+        .collect())
+}

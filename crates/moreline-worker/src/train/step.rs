@@ -1,0 +1,209 @@
+//! One optimiser step of reward training, whatever the micro-batches.
+
+use moreline_protocol::spec::Pooling;
+use tch::{Kind, Tensor};
+
+use super::tape::{Keep, Tape};
+use super::weighting::{ScoredRow, StepWeights, Weighting};
+use super::weights::TrainWeights;
+use crate::batch::{Group, Packed, micro};
+use crate::error::WorkerError;
+use crate::head::{PoolPlan, rewards, to_vec};
+use crate::loss::{Group as Ranked, GroupLoss, Ranking, ranking_loss};
+use crate::model::Decoder;
+
+/// A row ready for training: its responses as a token tree, and their scores.
+#[derive(Debug, Clone)]
+pub struct RewardRow {
+    /// Index of its set.
+    pub task: usize,
+    /// Its responses.
+    pub group: Group,
+    /// Scores of the responses `[K]`.
+    pub scores: Vec<f64>,
+}
+
+/// What stays the same from step to step.
+#[derive(Debug)]
+pub struct RewardCompute<'a> {
+    /// The topology.
+    pub decoder: &'a Decoder,
+    /// Where rewards are read.
+    pub pooling: Pooling,
+    /// Whether texts end with EOS.
+    pub closed: bool,
+    /// Largest number of tokens in a micro-batch.
+    pub token_budget: usize,
+    /// Dtype of matrix products.
+    pub kind: Kind,
+}
+
+/// What a step's forward passes found.
+#[derive(Debug)]
+pub struct StepOutcome {
+    /// Rows in order.
+    pub rows: Vec<GroupLoss>,
+    /// Rewards of each row's responses.
+    pub rewards: Vec<Vec<f64>>,
+    /// The weights used.
+    pub weights: StepWeights,
+    /// Tokens computed.
+    pub tokens: usize,
+}
+
+/// A micro-batch between its forward and its backward pass.
+struct Pending {
+    packed: Packed,
+    tape: Tape,
+    pool: PoolPlan,
+    norm_leaf: Tensor,
+    /// Pooled embeddings `[R, H]` with their graph.
+    embeddings: Tensor,
+    /// Its rows within the global batch.
+    rows: std::ops::Range<usize>,
+}
+
+impl RewardCompute<'_> {
+    /// Forward and backward of a global batch; gradients are left in `weights`.
+    ///
+    /// # Errors
+    /// Rewards that are not finite, and what libtorch throws.
+    pub fn gradients(
+        &self,
+        batch: &[&RewardRow],
+        weights: &mut TrainWeights,
+        weighting: &mut Weighting,
+    ) -> Result<StepOutcome, WorkerError> {
+        let sizes: Vec<usize> = batch.iter().map(|row| row.group.tokens()).collect();
+        let tokens = sizes.iter().sum();
+        let whole = weighting.needs_head_grads();
+        let keep = if whole && tokens > self.token_budget { Keep::Inputs } else { Keep::Graphs };
+        // Without head gradients every pair counts alike: known beforehand.
+        let pairs = batch.iter().map(|row| pairs_of(&row.scores)).sum::<usize>().max(1);
+        let (mut scored, mut all_rewards, mut pending) = (Vec::new(), Vec::new(), Vec::new());
+        for range in micro::cut(&sizes, self.token_budget) {
+            let found = self.forward(&batch[range.clone()], weights, keep, range.start);
+            let (losses, rewards) = self.losses(batch, &found, weights, whole)?;
+            scored.extend(losses);
+            all_rewards.extend(rewards);
+            if whole {
+                pending.push(found);
+            } else {
+                let factors = vec![1.0 / pairs as f64; range.len()];
+                self.backward(found, &scored[range], &factors, weights)?;
+            }
+        }
+        let solved = weighting.solve(&scored)?;
+        for micro in pending {
+            let rows = micro.rows.clone();
+            self.backward(micro, &scored[rows.clone()], &solved.rows[rows], weights)?;
+        }
+        Ok(StepOutcome {
+            rows: scored.into_iter().map(|row| row.loss).collect(),
+            rewards: all_rewards,
+            weights: solved,
+            tokens,
+        })
+    }
+
+    fn forward(&self, rows: &[&RewardRow], weights: &TrainWeights, keep: Keep, start: usize) -> Pending {
+        let decoder = self.decoder;
+        let device = weights.compute[0].device();
+        let groups = rows.iter().map(|row| &row.group);
+        let packed = Packed::new(groups, &decoder.config, self.kind, device);
+        let lengths: Vec<&[usize]> = rows.iter().map(|row| row.group.lengths.as_slice()).collect();
+        let pool = PoolPlan::new(&packed, &lengths, self.pooling, self.closed);
+        let tape = Tape::forward(decoder, weights, &packed, keep);
+        let norm_leaf = weights.compute[decoder.norm_index()].shallow_clone();
+        let embeddings = pool.embeddings(decoder, &norm_leaf, &tape.last);
+        Pending { packed, tape, pool, norm_leaf, embeddings, rows: start..start + rows.len() }
+    }
+
+    /// Losses of a micro-batch's rows, in closed form from the rewards.
+    fn losses(
+        &self,
+        batch: &[&RewardRow],
+        micro: &Pending,
+        weights: &TrainWeights,
+        head_grads: bool,
+    ) -> Result<(Vec<ScoredRow>, Vec<Vec<f64>>), WorkerError> {
+        let embeddings = micro.embeddings.detach();
+        let score = weights.compute[self.decoder.head_index()].detach();
+        let flat = to_vec(&rewards(&embeddings, &score));
+        let embeddings = if head_grads { to_vec(&embeddings) } else { Vec::new() };
+        let hidden = self.decoder.config.hidden_size;
+        let (mut scored, mut all) = (Vec::new(), Vec::new());
+        let mut first = 0;
+        for row in &batch[micro.rows.clone()] {
+            let count = row.scores.len();
+            let own = &flat[first..first + count];
+            let group = Ranked { rewards: own, scores: &row.scores };
+            let loss = ranking_loss(group, Ranking::default())
+                .map_err(|e| WorkerError::Diverged { message: e.to_string() })?;
+            let head_grad = if head_grads {
+                head_gradient(&loss.gradient, &embeddings[first * hidden..], hidden)
+            } else {
+                Vec::new()
+            };
+            scored.push(ScoredRow { task: row.task, loss, head_grad });
+            all.push(own.to_vec());
+            first += count;
+        }
+        Ok((scored, all))
+    }
+
+    /// Adds a micro-batch's gradients: `factors` scale its rows' summed losses.
+    fn backward(
+        &self,
+        micro: Pending,
+        rows: &[ScoredRow],
+        factors: &[f64],
+        weights: &mut TrainWeights,
+    ) -> Result<(), WorkerError> {
+        let Pending { packed, tape, norm_leaf, embeddings, pool: _pool, .. } = micro;
+        let decoder = self.decoder;
+        let grads: Vec<f32> = rows
+            .iter()
+            .zip(factors)
+            .flat_map(|(row, factor)| row.loss.gradient.iter().map(move |g| (g * factor) as f32))
+            .collect();
+        let grads_r1 = Tensor::from_slice(&grads).to_device(embeddings.device()).unsqueeze(1);
+        let score = weights.compute[decoder.head_index()].detach();
+        // reward = e . w, so d/de = g w and d/dw = sum of g e.
+        weights.accumulate(decoder.head_index(), (&grads_r1 * embeddings.detach()).sum_dim_intlist(
+            [0i64].as_slice(), false, Kind::Float,
+        ));
+        let grad_embeddings = grads_r1 * score.unsqueeze(0);
+        let norm_trained = weights.trainable(decoder.norm_index());
+        let mut inputs = vec![&tape.last];
+        if norm_trained {
+            inputs.push(&norm_leaf);
+        }
+        let mut found = torch_ext_sys::grad(&[&embeddings], &[&grad_embeddings], &inputs)?;
+        if norm_trained && let Some(norm_grad) = found.pop().flatten() {
+            weights.accumulate(decoder.norm_index(), norm_grad);
+        }
+        drop(embeddings);
+        match found.pop().flatten() {
+            Some(grad_last) => tape.backward(decoder, weights, &packed, grad_last),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Number of pairs with unequal scores.
+pub fn pairs_of(scores: &[f64]) -> usize {
+    let later = |i: usize| scores[i + 1..].iter().filter(|&s| *s != scores[i]).count();
+    (0..scores.len()).map(later).sum()
+}
+
+/// d loss / d head = sum over responses of (d loss / d reward) e.
+fn head_gradient(gradient: &[f64], embeddings: &[f64], hidden: usize) -> Vec<f64> {
+    let mut sum = vec![0.0; hidden];
+    for (slope, embedding) in gradient.iter().zip(embeddings.chunks_exact(hidden)) {
+        for (total, value) in sum.iter_mut().zip(embedding) {
+            *total += slope * value;
+        }
+    }
+    sum
+}

@@ -1,0 +1,227 @@
+//! The whole report on a made-up but realistic experiment.
+
+mod fixture;
+mod markup;
+mod view;
+
+use std::fs;
+
+use super::input::{ReportInput, StageStatus};
+use super::{ReportPaths, write};
+use fixture::{HOSTILE, experiment};
+
+fn report(input: &ReportInput) -> (tempfile::TempDir, ReportPaths) {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = write(input, dir.path()).unwrap();
+    (dir, paths)
+}
+
+#[test]
+fn markdown_is_as_recorded() {
+    let files = tempfile::tempdir().unwrap();
+    let (_dir, paths) = report(&experiment(files.path()));
+    insta::assert_snapshot!(fs::read_to_string(paths.markdown).unwrap());
+}
+
+#[test]
+fn json_is_as_recorded() {
+    let files = tempfile::tempdir().unwrap();
+    let mut input = experiment(files.path());
+    let shown = ["rm:more", "eval:more", "judge:more"];
+    input
+        .stages
+        .retain(|stage| shown.contains(&stage.name.as_str()));
+    let (_dir, paths) = report(&input);
+    insta::assert_snapshot!(fs::read_to_string(paths.json).unwrap());
+}
+
+#[test]
+fn html_is_well_formed_and_self_contained() {
+    let files = tempfile::tempdir().unwrap();
+    let (_dir, paths) = report(&experiment(files.path()));
+    let html = fs::read_to_string(paths.html).unwrap();
+    let elements = markup::elements(&html).unwrap();
+    for element in &elements {
+        assert!(
+            !["script", "iframe", "img", "link", "object", "use"].contains(&element.name.as_str())
+        );
+        for (name, value) in &element.attributes {
+            assert!(!name.starts_with("on"), "{element:?}");
+            assert!(
+                !["src", "srcset", "xlink:href"].contains(&name.as_str()),
+                "{element:?}"
+            );
+            assert!(name != "href" || value.starts_with('#'), "{element:?}");
+        }
+    }
+    assert!(!html.contains("url("), "the style sheet refers to nothing");
+    assert!(
+        !html.contains("NaN") && !html.contains("inf,"),
+        "no number is missing in a chart"
+    );
+    let ids = |name: &str| {
+        let values = elements.iter().flat_map(|element| &element.attributes);
+        values
+            .filter(|(n, _)| n == name)
+            .map(|(_, v)| v.trim_start_matches('#').to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids("href"), ids("id"), "every section is linked to");
+    // 1 graph, 1 accuracy, 10 reliability, 2 + 2 losses and weights of two
+    // reward trainings and their overlay, 1 fine-tuning, 2 score, 2 select,
+    // 2 judge histograms, 1 verdicts.
+    let charts = elements
+        .iter()
+        .filter(|element| element.name == "svg")
+        .count();
+    assert_eq!(charts, 1 + 1 + 10 + 4 + 1 + 2 + 2 + 2 + 1);
+}
+
+#[test]
+fn hostile_texts_stay_texts() {
+    let files = tempfile::tempdir().unwrap();
+    let mut input = experiment(files.path());
+    input.title = HOSTILE.into();
+    input.run.machine.push((HOSTILE.into(), HOSTILE.into()));
+    for stage in &mut input.stages {
+        stage
+            .cell
+            .iter_mut()
+            .for_each(|(_, value)| value.push_str(HOSTILE));
+        stage.name.push_str(HOSTILE);
+    }
+    input.stages[0].state = StageStatus::Failed;
+    input.stages[0].error = Some(HOSTILE.into());
+    let (_dir, paths) = report(&input);
+    let html = fs::read_to_string(paths.html).unwrap();
+    let names: Vec<_> = markup::elements(&html)
+        .unwrap()
+        .into_iter()
+        .map(|e| e.name)
+        .collect();
+    assert!(
+        !names.iter().any(|name| name == "script" || name == "b"),
+        "{names:?}"
+    );
+    assert!(html.contains("&lt;script&gt;"));
+    assert!(!html.contains('\u{202e}') && !html.contains('\0'));
+    let markdown = fs::read_to_string(paths.markdown).unwrap();
+    let outside = outside_fences(&markdown);
+    assert!(
+        !outside.contains("<script>") && !outside.contains("<b>"),
+        "{outside}"
+    );
+}
+
+/// The lines of a Markdown text that are in no fenced block.
+fn outside_fences(markdown: &str) -> String {
+    let mut fence: Option<usize> = None;
+    let mut out = String::new();
+    for line in markdown.lines() {
+        let ticks = line.len() - line.trim_start_matches('`').len();
+        match fence {
+            Some(open) if ticks >= open && line.len() == ticks => fence = None,
+            Some(_) => {}
+            None if ticks >= 3 => fence = Some(ticks),
+            None => {
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+    assert!(fence.is_none(), "every fence is closed");
+    out
+}
+
+#[test]
+fn equal_results_give_equal_bytes_wherever_they_lie() {
+    let places = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [first, second] = places.each_ref().map(|files| {
+        let (_dir, paths) = report(&experiment(files.path()));
+        [paths.html, paths.markdown, paths.json].map(|path| fs::read(path).unwrap())
+    });
+    assert!(first == second);
+}
+
+#[test]
+fn only_the_header_tells_time_and_machine() {
+    let files = tempfile::tempdir().unwrap();
+    let one = experiment(files.path());
+    let mut other = one.clone();
+    other.run.finished = Some("2031-01-01T00:00:00Z".into());
+    other.run.wall_seconds = Some(7.0);
+    other.run.machine = vec![("Host".into(), "elsewhere".into())];
+    let body = |input: &ReportInput| {
+        let (_dir, paths) = report(input);
+        let html = fs::read_to_string(paths.html).unwrap();
+        let markdown = fs::read_to_string(paths.markdown).unwrap();
+        let after = |text: &str, mark: &str| text.split_once(mark).unwrap().1.to_owned();
+        (after(&html, "</dl>"), after(&markdown, "\n\n- **"))
+    };
+    assert_eq!(body(&one), body(&other));
+}
+
+#[test]
+fn an_experiment_without_results_says_what_would_give_them() {
+    let files = tempfile::tempdir().unwrap();
+    let mut input = experiment(files.path());
+    for stage in &mut input.stages {
+        stage.state = StageStatus::Pending;
+        stage.metrics.clear();
+        stage.timings.clear();
+        stage.outputs.clear();
+        stage.digests.clear();
+        stage.seconds = None;
+        stage.fingerprint = None;
+        stage.key = None;
+    }
+    let (_dir, paths) = report(&input);
+    markup::elements(&fs::read_to_string(paths.html).unwrap()).unwrap();
+    let markdown = fs::read_to_string(paths.markdown).unwrap();
+    assert!(markdown.contains("No results of stage eval:uniform (not run)."));
+    input.stages.clear();
+    let (_dir, paths) = report(&input);
+    markup::elements(&fs::read_to_string(paths.html).unwrap()).unwrap();
+    let markdown = fs::read_to_string(paths.markdown).unwrap();
+    assert!(markdown.contains("a stage of kind evaluate-reward would give it"));
+}
+
+#[test]
+fn damaged_and_absent_records_are_named() {
+    let files = tempfile::tempdir().unwrap();
+    let input = experiment(files.path());
+    let path = |stage: &str, output: &str| {
+        let stage = input.stages.iter().find(|s| s.name == stage).unwrap();
+        stage.outputs[output].clone()
+    };
+    fs::write(
+        path("rm:more", "history.jsonl"),
+        "{\"step\":1,\"loss\":0.7}\n{\"step\":",
+    )
+    .unwrap();
+    fs::remove_file(path("judge:more", "verdicts.jsonl")).unwrap();
+    let (_dir, paths) = report(&input);
+    let markdown = fs::read_to_string(paths.markdown).unwrap();
+    assert!(
+        markdown.contains(r"Output history.jsonl of stage rm:more could not be read: line 2"),
+        "{markdown}"
+    );
+    assert!(markdown.contains("Output verdicts.jsonl of stage judge:more could not be read"));
+    assert!(
+        !markdown.contains(files.path().to_str().unwrap()),
+        "no path of this machine"
+    );
+}
+
+#[test]
+fn metrics_of_the_wrong_form_do_no_harm() {
+    let files = tempfile::tempdir().unwrap();
+    let mut input = experiment(files.path());
+    for stage in &mut input.stages {
+        for value in stage.metrics.values_mut() {
+            *value = serde_json::json!([{"n": "x"}, -1e308, null]);
+        }
+    }
+    let (_dir, paths) = report(&input);
+    markup::elements(&fs::read_to_string(paths.html).unwrap()).unwrap();
+}

@@ -1,0 +1,102 @@
+//! The lock file beside an experiment: which bytes its hub models are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::HubModel;
+use crate::digest::Digest;
+use crate::store::manifest::is_safe;
+use crate::store::{AtPath, Manifest, ManifestEntry, StoreError, replace};
+
+const VERSION: u32 = 1;
+
+/// A model pinned to a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedModel {
+    /// The commit.
+    pub commit: String,
+    /// Its files, sorted by path.
+    pub files: Vec<ManifestEntry>,
+}
+
+impl PinnedModel {
+    /// The digest of the model's directory, known before it is fetched.
+    pub fn digest(&self) -> Digest {
+        Manifest::new(self.files.clone()).digest()
+    }
+
+    fn is_safe(&self) -> bool {
+        let commit = !self.commit.is_empty() && self.commit.bytes().all(|b| b.is_ascii_hexdigit());
+        commit && self.files.iter().all(|file| is_safe(&file.path))
+    }
+}
+
+/// The pinned models of an experiment: `NAME.moreline-lock` beside it. It
+/// belongs in version control.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelLock {
+    path: PathBuf,
+    models: BTreeMap<String, PinnedModel>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LockFile {
+    version: u32,
+    models: BTreeMap<String, PinnedModel>,
+}
+
+impl ModelLock {
+    /// Reads the lock file of an experiment; empty if there is none.
+    pub fn of(experiment: &Path) -> Result<Self, StoreError> {
+        let path = experiment.with_extension("moreline-lock");
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let models = BTreeMap::new();
+                return Ok(Self { path, models });
+            }
+            Err(error) => return Err(error).at("read", &path),
+        };
+        let file = serde_json::from_slice::<LockFile>(&bytes)
+            .map_err(|error| error.to_string())
+            .and_then(|file| match file.version == VERSION {
+                true if file.models.values().all(PinnedModel::is_safe) => Ok(file),
+                true => Err("it names a file outside the model's directory".into()),
+                false => Err(format!("its version is {}, not {VERSION}", file.version)),
+            });
+        match file {
+            Ok(file) => Ok(Self {
+                path,
+                models: file.models,
+            }),
+            Err(problem) => Err(StoreError::Fetch {
+                what: format!("the models pinned in {}", path.display()),
+                problem,
+                hint: "restore the file, or remove it to pin the models anew".into(),
+            }),
+        }
+    }
+
+    /// What a model is pinned to.
+    pub fn get(&self, model: &HubModel) -> Option<&PinnedModel> {
+        self.models.get(&model.to_string())
+    }
+
+    /// Pins a model and writes the file.
+    pub fn pin(&mut self, model: &HubModel, pinned: PinnedModel) -> Result<(), StoreError> {
+        self.models.insert(model.to_string(), pinned);
+        let file = LockFile {
+            version: VERSION,
+            models: self.models.clone(),
+        };
+        let mut bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
+        bytes.push(b'\n');
+        replace(&self.path, &bytes, true)
+    }
+}
