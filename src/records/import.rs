@@ -176,8 +176,7 @@ fn split_texts(texts: &[String]) -> Result<(Vec<Message>, Vec<String>, bool), Re
         let same = first.iter().zip(other).take_while(|(a, b)| a == b);
         shared = shared.min(same.count());
     }
-    // Identical dialogues share their last reply too.
-    shared = shared.min(first.len().saturating_sub(1));
+    // The prompt ends with the user: a reply all share is a response all give.
     while shared > 0 && first[shared - 1].role != "user" {
         shared -= 1;
     }

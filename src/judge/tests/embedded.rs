@@ -8,7 +8,7 @@ fn row(id: u64, reward_a: f64, reward_b: f64) -> JudgedRow {
         id,
         prompt: vec![Message::user("q")],
         a: "short".into(),
-        b: if id % 2 == 0 {
+        b: if id.is_multiple_of(2) {
             "longer".into()
         } else {
             "a".into()

@@ -213,7 +213,9 @@ fn a_busy_server_is_asked_again_when_it_says() {
 
 #[test]
 fn what_an_endpoint_can_do_wrong() {
-    let cases: [(&str, fn(&Received, usize) -> Reply, usize); 8] = [
+    // What it does, its answers, and the calls it takes to give up.
+    type Case = (&'static str, fn(&Received, usize) -> Reply, usize);
+    let cases: [Case; 8] = [
         (
             "always 503",
             |_, _| Reply::Raw(503, "", "down for <b>maintenance</b>".into()),

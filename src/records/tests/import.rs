@@ -102,21 +102,22 @@ fn repeated_and_identical_rows_are_left_out() {
 
 fn bad_rows() -> String {
     let mut rows = vec![GOOD; 8];
+    let empty = "\n\nHuman: Hi\n\nAssistant: Hello!\n\nHuman: A word for big?\n\nAssistant: ";
     rows[1].0 = "no dialogue";
-    rows[3].1 = "\n\nHuman: Hi\n\nAssistant: Hello!\n\nHuman: A word for big?\n\nAssistant: ";
+    (rows[3].1, rows[4].0) = (empty, empty);
     rows[5].1 = "\n\nHuman: Hey\n\nAssistant: Hello!";
     format!("{}{{\"chosen\": 1\n", raw(&rows))
 }
 
 #[test]
 fn tolerated_bad_rows_are_counted_and_told() {
-    let settings = json!({"max_bad_share": 0.5, "deduplicate": false});
+    let settings = json!({"max_bad_share": 0.6, "deduplicate": false});
     let (dir, job) = job("data", &bad_rows(), spec(settings));
     let events = RefCell::new(Vec::new());
     let metrics = run_stage(&job, &|event| events.borrow_mut().push(event)).unwrap();
     assert_eq!(
         (&metrics["bad"], &metrics["imported"], &metrics["rows"]),
-        (&json!(4), &json!(5), &json!(9))
+        (&json!(5), &json!(4), &json!(9))
     );
     let [Event::Log { message, .. }] = &events.borrow()[..] else {
         panic!("one line of the log: {events:?}");
