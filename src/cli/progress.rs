@@ -100,15 +100,18 @@ impl Progress {
             return;
         };
         let now = Instant::now();
-        if running.phase != phase {
+        let is_new = running.phase != phase;
+        if is_new {
             phase.clone_into(&mut running.phase);
             running.since = now;
-            running.bar.set_style(bar_style(unit));
             running.bar.reset();
         }
         running.bar.set_length(total);
-        running.bar.set_position(done);
         running.bar.set_message(running.message());
+        if is_new {
+            running.bar.set_style(bar_style(unit));
+        }
+        running.bar.set_position(done);
         if self.detail == Detail::Lines && now.duration_since(running.shown) >= LINE_EVERY {
             running.shown = now;
             let left = running.time_left(done, total, now);
