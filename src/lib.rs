@@ -2,10 +2,13 @@
 //!
 //! Layers, lowest first; a module imports only from those before it.
 
+pub mod cli;
 pub mod config;
 pub mod digest;
 pub mod engine;
 pub mod event;
+pub mod judge;
 pub mod plan;
+pub mod records;
 pub mod report;
 pub mod store;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `moreline` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    moreline::cli::main()
+}

@@ -1,5 +1,6 @@
 //! The integration tests of the engine: one binary, one module for each subject.
 
+mod cli;
 mod engine;
 mod layers;
 mod quickstart_data;

@@ -35,3 +35,4 @@ pub use experiment::{Experiment, ModelDecl, ModelSource, Referent, RowsDecl, Sta
 pub use load::{LoadOptions, load, load_site};
 pub use schema::{schema, site_schema};
 pub use site::{Endpoint, Site};
+pub use suggest::closest;

@@ -1,6 +1,6 @@
 //! `--set path=value` on top of the file.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::error::Problem;
 use super::node::{Entry, Node, Table, Value};
@@ -25,7 +25,7 @@ const TABLES: [(&str, usize); 8] = [
 pub(super) fn apply(
     document: &mut Table,
     set: &[(String, String)],
-    directory: &PathBuf,
+    directory: &Path,
     sources: &mut Sources,
     problems: &mut Vec<Problem>,
 ) {
@@ -33,7 +33,7 @@ pub(super) fn apply(
         let id = sources.add(Source {
             name: "--set".into(),
             text: format!("{path}={value}").into(),
-            directory: directory.clone(),
+            directory: directory.to_path_buf(),
         });
         let node = parse::value(value, id, path.len() + 1)
             .unwrap_or_else(|| text_node(value, id, path.len() + 1));

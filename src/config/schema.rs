@@ -26,6 +26,13 @@ pub fn schema() -> Value {
         "title": "moreline experiment",
         "type": "object",
         "additionalProperties": false,
+        "$defs": {
+            "reference": {
+                "description": "A variable's value.",
+                "type": "string",
+                "pattern": REFERENCE,
+            },
+        },
         "properties": {
             "extends": {
                 "description": "Another experiment file, relative to this one; this file is laid over it.",
@@ -114,7 +121,7 @@ fn with_references(mut schema: Value) -> Value {
         without_null(&mut plain);
         outer.insert(
             "anyOf".into(),
-            json!([plain, {"type": "string", "pattern": REFERENCE}]),
+            json!([plain, {"$ref": "#/$defs/reference"}]),
         );
         *property = Value::Object(outer);
     }

@@ -244,6 +244,10 @@ impl<'a> Names<'a> {
                 (output.artifact, RowRange::default(), from)
             }
         };
+        let rows = match artifact {
+            ArtifactType::LanguageModel | ArtifactType::RewardModel => rows,
+            _ => rows.capped(stage.spec.limit()),
+        };
         Ok(StageInput {
             role: role.field,
             name,

@@ -55,7 +55,7 @@ impl<'a> Texts<'a> {
     }
 
     /// The form of rows that have a prompt of their own.
-    fn form(&self) -> PromptForm {
+    pub fn form(&self) -> PromptForm {
         match self.template {
             Template::Raw => PromptForm::Raw,
             Template::HumanAssistant => PromptForm::HumanAssistant,

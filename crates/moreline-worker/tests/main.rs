@@ -1,4 +1,6 @@
 //! Integration tests of the worker, one binary.
 
 mod common;
+mod golden_generate;
 mod golden_models;
+mod golden_train;

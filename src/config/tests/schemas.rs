@@ -14,6 +14,7 @@ fn committed(name: &str) -> serde_json::Value {
 fn the_committed_schemas_are_current() {
     let way_out = "run `moreline schema > schemas/experiment.schema.json` \
                    and `moreline schema --site > schemas/site.schema.json`";
-    assert_eq!(schema(), committed("experiment.schema.json"), "{way_out}");
-    assert_eq!(site_schema(), committed("site.schema.json"), "{way_out}");
+    // Printing two schemas would bury the way out.
+    assert!(schema() == committed("experiment.schema.json"), "{way_out}");
+    assert!(site_schema() == committed("site.schema.json"), "{way_out}");
 }

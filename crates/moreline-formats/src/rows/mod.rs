@@ -22,7 +22,6 @@ use std::path::Path;
 
 use moreline_protocol::job::RowRange;
 use moreline_protocol::rows::{ExampleRow, Message, ResponseRow};
-use serde_json::Value;
 
 pub use error::{RowError, RowProblem};
 pub use fields::Reason;
@@ -134,17 +133,29 @@ pub fn read_responses(path: &Path, range: RowRange) -> Result<Vec<ResponseRow>, 
     })
 }
 
-/// Reads rows of a form of the caller's own: `parse` gets each row and its
-/// line. Bad rows are collected and reported like everyone else's.
-///
-/// # Errors
-/// As [`read_preferences`].
-pub fn read_with<T>(
-    what: &'static str,
-    path: &Path,
-    range: RowRange,
-    parse: impl FnMut(Value, u64) -> Result<T, Reason>,
-) -> Result<Vec<T>, RowError> {
-    read::read(what, path, range, parse)
+/// The good rows of a file, and what is wrong with the others.
+#[derive(Debug)]
+pub struct Tolerant<T> {
+    /// The good rows, in the file's order.
+    pub rows: Vec<T>,
+    /// The bad rows, if there are any: the first ten of them and their number.
+    pub bad: Option<RowError>,
 }
 
+/// Reads the preference rows that are good once `refine` has looked at them,
+/// and reports the others without failing.
+///
+/// # Errors
+/// The file cannot be read or cut into rows, or holds no row in `range`.
+pub fn read_preferences_tolerant<T>(
+    path: &Path,
+    range: RowRange,
+    mut refine: impl FnMut(PreferenceRow) -> Result<T, Reason>,
+) -> Result<Tolerant<T>, RowError> {
+    read::read_tolerant("preference set", path, range, |value, line| {
+        refine(preference::parse(value, line)?)
+    })
+}
+
+#[cfg(test)]
+mod tests;

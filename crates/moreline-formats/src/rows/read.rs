@@ -5,6 +5,7 @@ use std::path::Path;
 use moreline_protocol::job::RowRange;
 use serde_json::Value;
 
+use super::Tolerant;
 use super::elements::{CutError, Element, Elements};
 use super::error::{REPORTED, RowError, RowProblem};
 use super::fields::Reason;
@@ -15,8 +16,22 @@ pub(crate) fn read<T>(
     what: &'static str,
     path: &Path,
     range: RowRange,
-    mut parse: impl FnMut(Value, u64) -> Result<T, Reason>,
+    parse: impl FnMut(Value, u64) -> Result<T, Reason>,
 ) -> Result<Vec<T>, RowError> {
+    match read_tolerant(what, path, range, parse)? {
+        Tolerant { bad: Some(bad), .. } => Err(bad),
+        Tolerant { rows, bad: None } => Ok(rows),
+    }
+}
+
+/// [`read`], which gives the good rows beside the bad ones. It is an error all
+/// the same if the file cannot be cut into rows, or holds none in `range`.
+pub(crate) fn read_tolerant<T>(
+    what: &'static str,
+    path: &Path,
+    range: RowRange,
+    mut parse: impl FnMut(Value, u64) -> Result<T, Reason>,
+) -> Result<Tolerant<T>, RowError> {
     let source = source::open(what, path)?;
     let gzip = source.gzip;
     let mut elements = Elements::new(source.reader);
@@ -47,13 +62,11 @@ pub(crate) fn read<T>(
             Err(problem) => bad.add(problem, record),
         }
     }
-    if bad.total > 0 {
-        return Err(bad.into_error(what, path));
-    }
-    if rows.is_empty() {
+    if rows.is_empty() && bad.total == 0 {
         return Err(no_rows(what, path, range, record));
     }
-    Ok(rows)
+    let bad = (bad.total > 0).then(|| bad.into_error(what, path));
+    Ok(Tolerant { rows, bad })
 }
 
 fn no_rows(what: &'static str, path: &Path, range: RowRange, found: u64) -> RowError {

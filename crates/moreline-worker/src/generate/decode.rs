@@ -68,7 +68,6 @@ impl<'a> Batch<'a> {
     /// Logits of the next token, `rows` times the vocabulary, in fp32 on the
     /// host.
     pub(super) fn logits(&self) -> Vec<f32> {
-        let Decoder { ref config, .. } = self.model.decoder;
         let (decoder, flats) = (&self.model.decoder, &self.model.flats);
         let x = self.hidden_rh.to_kind(Kind::Float);
         let x = decoder
@@ -82,7 +81,7 @@ impl<'a> Batch<'a> {
             .to_kind(Kind::Float)
             .to_device(tch::Device::Cpu)
             .contiguous();
-        let mut host = vec![0.0f32; self.rows * config.vocab_size];
+        let mut host = vec![0.0f32; self.rows * decoder.config.vocab_size];
         logits.copy_data(&mut host, logits.numel());
         host
     }

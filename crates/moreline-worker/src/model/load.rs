@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use half::{bf16, f16};
 use moreline_formats::{FormatError, HostData, HostTensor, ModelConfig, WeightStore};
 use moreline_protocol::spec::Precision;
 use tch::{Device, Kind, Tensor};
@@ -113,11 +114,26 @@ pub fn host_to_tensor(host: HostTensor) -> Tensor {
     let shape: Vec<i64> = host.shape.iter().map(|&n| n as i64).collect();
     match host.data {
         HostData::F32(data) => Tensor::from_slice(&data),
-        HostData::Bf16(data) => Tensor::from_slice(&data),
-        HostData::F16(data) => Tensor::from_slice(&data),
         HostData::I64(data) => Tensor::from_slice(&data),
+        // tch takes bf16 for fp16: 16-bit floats travel as integers.
+        HostData::Bf16(data) => from_bits(data.iter().map(|x| x.to_bits()), Kind::BFloat16),
+        HostData::F16(data) => from_bits(data.iter().map(|x| x.to_bits()), Kind::Half),
     }
     .view(shape.as_slice())
+}
+
+/// A 16-bit float tensor from its bit patterns.
+fn from_bits(bits: impl Iterator<Item = u16>, kind: Kind) -> Tensor {
+    let bits: Vec<i16> = bits.map(u16::cast_signed).collect();
+    Tensor::from_slice(&bits).view_dtype(kind)
+}
+
+/// The bit patterns of a flat 16-bit float tensor.
+fn bits(flat: &Tensor) -> impl Iterator<Item = u16> {
+    let flat = flat.view_dtype(Kind::Int16);
+    let mut data = vec![0i16; flat.numel()];
+    flat.copy_data(&mut data, flat.numel());
+    data.into_iter().map(i16::cast_unsigned)
 }
 
 /// A copy in the host's memory; fp32, bf16, fp16 and int64 keep their dtype.
@@ -134,10 +150,29 @@ pub fn tensor_to_host(tensor: &Tensor) -> HostTensor {
     }
     let data = match flat.kind() {
         Kind::Float => HostData::F32(copy(&flat)),
-        Kind::BFloat16 => HostData::Bf16(copy(&flat)),
-        Kind::Half => HostData::F16(copy(&flat)),
+        Kind::BFloat16 => HostData::Bf16(bits(&flat).map(bf16::from_bits).collect()),
+        Kind::Half => HostData::F16(bits(&flat).map(f16::from_bits).collect()),
         Kind::Int64 => HostData::I64(copy(&flat)),
         kind => panic!("no tensor of ours is {kind:?}"),
     };
     HostTensor { shape, data }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sixteen_bit_floats_go_to_the_host_and_back() {
+        let values = [1.0f32, -2.5, 0.0, 1024.0];
+        for kind in [Kind::BFloat16, Kind::Half, Kind::Float] {
+            let tensor = Tensor::from_slice(&values).view([2, 2]).to_kind(kind);
+            let host = tensor_to_host(&tensor);
+            assert_eq!(host.shape, [2, 2]);
+            assert_eq!(host.data.clone().into_f32(), values);
+            let back = host_to_tensor(host);
+            assert_eq!(back.kind(), kind);
+            assert_eq!(Vec::<f32>::try_from(&back.to_kind(Kind::Float).view([-1])).unwrap(), values);
+        }
+    }
 }

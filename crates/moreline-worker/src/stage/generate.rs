@@ -6,7 +6,7 @@ use moreline_formats::rows::{PromptRow, read_prompts};
 use moreline_protocol::artifact;
 use moreline_protocol::rows::{FedRow, Finish, Response, ResponseRow};
 use moreline_protocol::spec::Generate;
-use moreline_text::Tokenizer;
+use moreline_text::{PromptForm, Tokenizer};
 use serde_json::json;
 
 use super::context::{Context, Outcome, metrics, write_fed, write_rows};
@@ -34,7 +34,13 @@ pub(super) fn generate(context: &Context<'_>, spec: &Generate) -> Result<Outcome
     let fed = fed_rows(&input.name, &tokens, &tokenizer)?;
     let prompts = PromptTokens::of_set(tokens);
     let setup = started.elapsed().as_secs_f64();
-    let responses = sample(context, &model, &tokenizer, &prompts, &Settings::from(spec))?;
+    let sampler = Sampler {
+        model: &model,
+        tokenizer: &tokenizer,
+        settings: Settings::from(spec),
+        leads_with_space: texts.form() == PromptForm::HumanAssistant,
+    };
+    let responses = sampler.run(context, &prompts)?;
     let work = started.elapsed().as_secs_f64() - setup;
     let generated: u64 = responses.iter().flatten().map(|response| response.tokens).sum();
     let metrics = response_metrics(&responses);
@@ -62,31 +68,48 @@ pub(super) fn generate(context: &Context<'_>, spec: &Generate) -> Result<Outcome
     })
 }
 
-/// Generates chunk by chunk; chunks a killed run has finished are taken from
-/// its journal.
-fn sample(
-    context: &Context<'_>,
-    model: &LoadedModel,
-    tokenizer: &Tokenizer,
-    prompts: &[PromptTokens],
-    settings: &Settings,
-) -> Result<Vec<Vec<Response>>, WorkerError> {
-    let mut journal = Journal::<Vec<Response>>::open(&context.job.partial_dir)?;
-    let most = settings.samples * settings.max_new_tokens;
-    for chunk in chunks(prompts, settings.samples) {
-        if !journal.has_all(chunk.clone()) {
-            let (before, total) = (chunk.start * most, prompts.len() * most);
-            let mut tokens = 0;
-            let mut tell = |new: u64| {
-                tokens += new as usize;
-                context.events.progress("generating", before + tokens, total, "tokens");
-            };
-            let found = generate_chunk(model, tokenizer, &prompts[chunk.clone()], settings, &mut tell)?;
-            journal.append(chunk.clone().zip(found).collect())?;
+struct Sampler<'a> {
+    model: &'a LoadedModel,
+    tokenizer: &'a Tokenizer,
+    settings: Settings,
+    /// The prompt ends at `Assistant:`, and the space after it is the form's,
+    /// not the response's.
+    leads_with_space: bool,
+}
+
+impl Sampler<'_> {
+    /// Generates chunk by chunk; chunks a killed run has finished are taken
+    /// from its journal.
+    fn run(&self, context: &Context<'_>, prompts: &[PromptTokens]) -> Result<Vec<Vec<Response>>, WorkerError> {
+        let mut journal = Journal::<Vec<Response>>::open(&context.job.partial_dir)?;
+        let most = self.settings.samples * self.settings.max_new_tokens;
+        let total = prompts.len() * most;
+        for chunk in chunks(prompts, self.settings.samples) {
+            if !journal.has_all(chunk.clone()) {
+                let before = chunk.start * most;
+                let mut tokens = 0;
+                let mut tell = |new: u64| {
+                    tokens += new as usize;
+                    context.events.progress("generating", before + tokens, total, "tokens");
+                };
+                let asked = &prompts[chunk.clone()];
+                let found = generate_chunk(self.model, self.tokenizer, asked, &self.settings, &mut tell)?;
+                let found = found.into_iter().map(|row| self.clean(row));
+                journal.append(chunk.clone().zip(found).collect())?;
+            }
+            context.events.progress("generating", chunk.end * most, total, "tokens");
         }
-        context.events.progress("generating", chunk.end * most, prompts.len() * most, "tokens");
+        Ok(journal.into_records())
     }
-    Ok(journal.into_records())
+
+    fn clean(&self, mut responses: Vec<Response>) -> Vec<Response> {
+        for response in &mut responses {
+            if self.leads_with_space && response.text.starts_with(' ') {
+                response.text.remove(0);
+            }
+        }
+        responses
+    }
 }
 
 fn fed_rows(set: &str, prompts: &[Vec<u32>], tokenizer: &Tokenizer) -> Result<Vec<FedRow>, WorkerError> {

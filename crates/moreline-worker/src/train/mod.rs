@@ -9,7 +9,7 @@ pub mod weights;
 
 mod checkpoint;
 mod history;
-mod optimiser;
+pub mod optimiser;
 mod reward;
 mod reward_rows;
 mod sft;

@@ -12,7 +12,7 @@ const MOST_BAD_STEPS: u32 = 5;
 
 /// The optimiser's settings and its count of bad steps.
 #[derive(Debug)]
-pub(super) struct Optimiser {
+pub struct Optimiser {
     /// Peak learning rate.
     pub lr: f64,
     /// Schedule after the warm-up.
@@ -39,7 +39,7 @@ pub(super) struct Optimiser {
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Applied {
+pub struct Applied {
     /// Global gradient norm before clipping.
     pub grad_norm: f64,
     /// Learning rate of the step.
@@ -52,7 +52,7 @@ impl Optimiser {
     ///
     /// # Errors
     /// Several such steps in a row.
-    pub(super) fn apply(&mut self, step: u64, weights: &mut TrainWeights) -> Result<Applied, WorkerError> {
+    pub fn apply(&mut self, step: u64, weights: &mut TrainWeights) -> Result<Applied, WorkerError> {
         let lr = learning_rate(self.schedule, self.lr, self.warmup_ratio, step, self.total);
         let grad_norm = weights.grad_norm();
         if !grad_norm.is_finite() {

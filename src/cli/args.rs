@@ -1,0 +1,210 @@
+//! What can be written on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// One experiment file, end to end: reward models, sampling, selection,
+/// fine-tuning and judging.
+#[derive(Debug, Parser)]
+#[command(name = "moreline", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 all is well; 1 a stage failed; 2 the experiment file, its \
+    inputs or the command line are wrong; 3 reading, writing or moreline itself failed; \
+    130 interrupted."
+)]
+pub(super) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run what is not cached, then write the report
+    Run(RunArguments),
+    /// Say what `run` would do, and why
+    Plan(QueryArguments),
+    /// List the stages with their results
+    Status(QueryArguments),
+    /// Show one stage: metrics, outputs, provenance, the text it fed
+    Show(ShowArguments),
+    /// Write the report of the results there are
+    Report(ReportArguments),
+    /// Copy a stage's main output to a directory of its own
+    Export(ExportArguments),
+    /// Look after the cache
+    Cache(CacheArguments),
+    /// Print the JSON schema of the experiment file
+    Schema(SchemaArguments),
+    /// Print a completion script for a shell
+    Completions(CompletionsArguments),
+}
+
+/// An experiment and what changes it.
+#[derive(Debug, Args)]
+pub(super) struct ExperimentArguments {
+    /// The experiment file
+    pub(super) file: PathBuf,
+    /// Change a setting, for example stage.rm.lr=1e-5; may be repeated
+    #[arg(long, value_name = "PATH=VALUE", value_parser = assignment)]
+    pub(super) set: Vec<(String, String)>,
+    /// Rehearse: a few rows, steps and tokens everywhere, under keys of their own
+    #[arg(long)]
+    pub(super) smoke: bool,
+    /// The site file (default: moreline.toml beside the experiment, then
+    /// moreline/site.toml in the user's configuration directory)
+    #[arg(long, value_name = "FILE")]
+    pub(super) site: Option<PathBuf>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    pub(super) experiment: ExperimentArguments,
+    /// Stages to run at once (default: as devices and cores allow)
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
+    /// Run only this stage and what it needs; may be repeated
+    #[arg(long, value_name = "STAGE")]
+    pub(super) only: Vec<String>,
+    /// Print one JSON object at the end, and nothing else on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print nothing but failures
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+}
+
+/// Arguments of `plan` and `status`.
+#[derive(Debug, Args)]
+pub(super) struct QueryArguments {
+    #[command(flatten)]
+    pub(super) experiment: ExperimentArguments,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub(super) struct ShowArguments {
+    #[command(flatten)]
+    pub(super) experiment: ExperimentArguments,
+    /// The stage, with its matrix cell: rm, or rm:more
+    pub(super) stage: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub(super) struct ReportArguments {
+    #[command(flatten)]
+    pub(super) experiment: ExperimentArguments,
+    /// Where to write it (default: outputs/NAME beside the experiment)
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub(super) struct ExportArguments {
+    #[command(flatten)]
+    pub(super) experiment: ExperimentArguments,
+    /// The stage, with its matrix cell: rm, or rm:more
+    pub(super) stage: String,
+    /// A new or empty directory
+    pub(super) directory: PathBuf,
+}
+
+/// Arguments of `cache`.
+#[derive(Debug, Args)]
+pub(super) struct CacheArguments {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub(super) command: CacheCommand,
+}
+
+/// The commands of `cache`.
+#[derive(Debug, Subcommand)]
+pub(super) enum CacheCommand {
+    /// Say how large it is
+    Size(CacheTarget),
+    /// Read every object and set damaged ones aside
+    Verify(CacheTarget),
+    /// Remove what no committed stage refers to
+    Gc(GcArguments),
+}
+
+/// Whose cache.
+#[derive(Debug, Args)]
+pub(super) struct CacheTarget {
+    /// An experiment whose cache is meant (default: the one of experiments in
+    /// this directory)
+    pub(super) file: Option<PathBuf>,
+    /// The site file
+    #[arg(long, value_name = "FILE")]
+    pub(super) site: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Arguments of `cache gc`.
+#[derive(Debug, Args)]
+pub(super) struct GcArguments {
+    #[command(flatten)]
+    pub(super) target: CacheTarget,
+    /// Remove nothing; say what would be removed
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub(super) struct SchemaArguments {
+    /// The schema of the site file instead
+    #[arg(long)]
+    pub(super) site: bool,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArguments {
+    /// The shell
+    pub(super) shell: Shell,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((path, value)) if !path.trim().is_empty() => {
+            Ok((path.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("write PATH=VALUE, for example stage.rm.lr=1e-5".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn assignments_split_at_the_first_equals_sign() {
+        let parsed = assignment("vars.x=a=b");
+        assert_eq!(parsed, Ok(("vars.x".into(), "a=b".into())));
+        assert!(assignment("novalue").is_err());
+        assert!(assignment("=1").is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! The command line: the only place that prints, reads the environment or
+//! sets colours.
+
+mod args;
+mod cache;
+mod error;
+mod export;
+mod headline;
+mod interrupt;
+mod plan;
+mod progress;
+mod report;
+mod run;
+mod session;
+mod show;
+mod status;
+mod table;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Arguments, Command};
+use error::CliError;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Printing fails only if nobody listens any more.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() {
+                error::EXIT_USAGE
+            } else {
+                error::EXIT_OK
+            });
+        }
+    };
+    match dispatch(arguments.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            terminal::error(&error.render());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<u8, CliError> {
+    match command {
+        Command::Run(arguments) => return run::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments)?,
+        Command::Status(arguments) => status::run(&arguments)?,
+        Command::Show(arguments) => show::run(&arguments)?,
+        Command::Report(arguments) => report::run(&arguments)?,
+        Command::Export(arguments) => export::run(&arguments)?,
+        Command::Cache(arguments) => return cache::run(&arguments),
+        Command::Schema(arguments) => {
+            let schema = if arguments.site {
+                crate::config::site_schema()
+            } else {
+                crate::config::schema()
+            };
+            terminal::json(&schema)?;
+        }
+        Command::Completions(arguments) => {
+            let mut text = Vec::new();
+            let mut command = Arguments::command();
+            clap_complete::generate(arguments.shell, &mut command, "moreline", &mut text);
+            terminal::out(&String::from_utf8_lossy(&text))?;
+        }
+    }
+    Ok(error::EXIT_OK)
+}

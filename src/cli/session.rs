@@ -1,0 +1,152 @@
+//! An experiment and its site as the command line names them.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the command line reads the environment"
+)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::args::{CacheTarget, ExperimentArguments};
+use super::error::CliError;
+use crate::config::{Experiment, LoadOptions, Site, load, load_site};
+use crate::engine::Environment;
+
+/// An experiment and its site.
+pub(super) struct Session {
+    /// The experiment.
+    pub(super) experiment: Experiment,
+    /// The site.
+    pub(super) site: Site,
+}
+
+impl Session {
+    /// Reads the files that the arguments name.
+    pub(super) fn open(arguments: &ExperimentArguments) -> Result<Self, CliError> {
+        let options = LoadOptions {
+            set: arguments.set.clone(),
+            smoke: arguments.smoke,
+        };
+        let experiment = load(&arguments.file, &options)?;
+        let site = site(&arguments.file, arguments.site.as_deref())?;
+        Ok(Self { experiment, site })
+    }
+
+    /// For commands on a cache: without an experiment file, as if one lay in
+    /// the working directory.
+    pub(super) fn of_cache(target: &CacheTarget) -> Result<Self, CliError> {
+        let file = match &target.file {
+            Some(file) => {
+                let experiment = load(file, &LoadOptions::default())?;
+                let site = site(file, target.site.as_deref())?;
+                return Ok(Self { experiment, site });
+            }
+            None => {
+                std::path::absolute("experiment.toml").map_err(|cause| CliError::Environment {
+                    what: "the working directory",
+                    cause,
+                })?
+            }
+        };
+        let site = site(&file, target.site.as_deref())?;
+        let experiment = Experiment {
+            path: file,
+            name: String::new(),
+            title: None,
+            models: BTreeMap::new(),
+            data: BTreeMap::new(),
+            prompts: BTreeMap::new(),
+            stages: Vec::new(),
+            smoke: false,
+        };
+        Ok(Self { experiment, site })
+    }
+
+    /// The stage of this name: a cell, or a stage of a single cell.
+    pub(super) fn stage_name(&self, name: &str) -> Result<String, CliError> {
+        let stages = &self.experiment.stages;
+        if stages.iter().any(|stage| stage.name == name) {
+            return Ok(name.to_owned());
+        }
+        let cells: Vec<&str> = stages
+            .iter()
+            .filter(|stage| stage.base == name)
+            .map(|stage| stage.name.as_str())
+            .collect();
+        match cells.as_slice() {
+            // The engine knows how to tell what was meant.
+            [] => Ok(name.to_owned()),
+            [only] => Ok((*only).to_owned()),
+            _ => Err(CliError::WhichCell {
+                base: name.to_owned(),
+                cells: cells.join(", "),
+            }),
+        }
+    }
+}
+
+fn site(experiment: &Path, explicit: Option<&Path>) -> Result<Site, CliError> {
+    let user = user_config().map(|directory| directory.join("moreline").join("site.toml"));
+    Ok(load_site(experiment, explicit, user.as_deref())?)
+}
+
+fn user_config() -> Option<PathBuf> {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))
+}
+
+/// What the engine takes from the environment.
+pub(super) fn environment() -> Environment {
+    let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    Environment {
+        hf_token: text("HF_TOKEN"),
+        hf_endpoint: text("HF_ENDPOINT"),
+        offline: text("HF_HUB_OFFLINE").is_some_and(|value| value != "0"),
+    }
+}
+
+/// Looks an API key up by the name of its variable.
+pub(super) fn lookup(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The worker program beside this one.
+pub(super) fn worker() -> Result<PathBuf, CliError> {
+    let own = std::env::current_exe().map_err(|cause| CliError::Environment {
+        what: "this program's own file",
+        cause,
+    })?;
+    Ok(own.with_file_name("moreline-worker"))
+}
+
+/// This process's command line, as a shell takes it.
+pub(super) fn command_line() -> String {
+    let words: Vec<String> = std::env::args().map(|word| quoted(&word)).collect();
+    words.join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_survive_the_shell() {
+        assert_eq!(quoted("stage.rm.lr=1e-5"), "stage.rm.lr=1e-5");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+}

@@ -1,0 +1,113 @@
+//! Reading every input before anything runs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use moreline_formats::{ModelConfig, WeightStore, rows};
+use moreline_protocol::artifact::roles;
+use moreline_protocol::job::RowRange;
+use moreline_protocol::spec::{OneOrMany, StageSpec};
+
+use super::{RecordsError, import};
+use crate::config::{Experiment, ModelSource, Referent, RowsDecl};
+use crate::engine::StageFailure;
+
+/// What a file is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum ReadAs {
+    Preferences,
+    Prompts,
+    Examples,
+    RawPreferences,
+    Model,
+}
+
+/// One file and how it is used; the same use is checked once.
+type Use = (PathBuf, ReadAs, u64, Option<u64>);
+
+/// Reads and checks every row file and every local model that a stage of the
+/// experiment uses: the rows the stages take, and the models' headers. Files
+/// that do not exist are left to the plan, which names their stages. Returns
+/// every problem found.
+pub fn check_inputs(experiment: &Experiment) -> Vec<StageFailure> {
+    let mut uses: BTreeMap<Use, &StageSpec> = BTreeMap::new();
+    for stage in &experiment.stages {
+        for used in uses_of(experiment, &stage.spec) {
+            uses.entry(used).or_insert(&stage.spec);
+        }
+    }
+    uses.into_iter()
+        .filter(|((path, ..), _)| path.exists())
+        .filter_map(|(used, spec)| check(&used, spec).err())
+        .collect()
+}
+
+/// The files a stage's references name.
+fn uses_of(experiment: &Experiment, spec: &StageSpec) -> Vec<Use> {
+    let mut uses = Vec::new();
+    for role in roles(spec.kind()) {
+        for name in references(spec, role.field) {
+            match experiment.referent(&name) {
+                Some(Referent::Model(model)) => {
+                    if let ModelSource::Path(path) = &model.source {
+                        uses.push((path.clone(), ReadAs::Model, 0, None));
+                    }
+                }
+                Some(Referent::Data(rows) | Referent::Prompts(rows)) => {
+                    uses.push(rows_use(rows, spec));
+                }
+                Some(Referent::Stage(_)) | None => {}
+            }
+        }
+    }
+    uses
+}
+
+fn rows_use(rows: &RowsDecl, spec: &StageSpec) -> Use {
+    let read_as = match spec {
+        StageSpec::Import(_) => ReadAs::RawPreferences,
+        StageSpec::Generate(_) => ReadAs::Prompts,
+        StageSpec::Sft(_) | StageSpec::Perplexity(_) => ReadAs::Examples,
+        _ => ReadAs::Preferences,
+    };
+    let range = rows.rows.capped(spec.limit());
+    (rows.path.clone(), read_as, range.offset, range.limit)
+}
+
+/// The names in a reference field of a stage.
+fn references(spec: &StageSpec, field: &str) -> Vec<String> {
+    let fields = serde_json::to_value(spec).unwrap_or_default();
+    let names = fields.get(field).cloned().unwrap_or_default();
+    serde_json::from_value::<OneOrMany>(names)
+        .map(|names| names.names().to_vec())
+        .unwrap_or_default()
+}
+
+fn check((path, read_as, offset, limit): &Use, spec: &StageSpec) -> Result<(), StageFailure> {
+    let range = RowRange {
+        offset: *offset,
+        limit: *limit,
+    };
+    let checked = match (read_as, spec) {
+        (ReadAs::Model, _) => return check_model(path),
+        (ReadAs::RawPreferences, StageSpec::Import(spec)) => import::check(path, range, spec),
+        (ReadAs::Preferences | ReadAs::RawPreferences, _) => rows::read_preferences(path, range)
+            .and_then(|rows| rows::check_preferences(path, &rows))
+            .map_err(RecordsError::from),
+        (ReadAs::Prompts, _) => only_errors(rows::read_prompts(path, range)),
+        (ReadAs::Examples, _) => only_errors(rows::read_examples(path, range)),
+    };
+    checked.map_err(StageFailure::from)
+}
+
+fn only_errors<T>(read: Result<T, rows::RowError>) -> Result<(), RecordsError> {
+    read.map(drop).map_err(RecordsError::from)
+}
+
+/// The configuration and the headers of the weights; no tensor is read.
+fn check_model(path: &Path) -> Result<(), StageFailure> {
+    ModelConfig::load(path)
+        .and_then(|_| WeightStore::open(path))
+        .map(drop)
+        .map_err(|error| StageFailure::new(error.to_string()))
+}

@@ -1,0 +1,79 @@
+use super::fixture::{FILTERS, Toy};
+
+#[test]
+fn plan_status_and_show() {
+    let toy = Toy::new();
+    insta::with_settings!({filters => FILTERS}, {
+        insta::assert_snapshot!("plan_of_nothing", toy.run(&["plan", "toy.toml"]).snapshot());
+        toy.run(&["run", "toy.toml"]);
+        insta::assert_snapshot!("status", toy.run(&["status", "toy.toml"]).snapshot());
+        insta::assert_snapshot!("show", toy.run(&["show", "toy.toml", "rm:more"]).snapshot());
+        insta::assert_snapshot!("which_cell", toy.run(&["show", "toy.toml", "rm"]).snapshot());
+        insta::assert_snapshot!("no_stage", toy.run(&["show", "toy.toml", "rm:mor"]).snapshot());
+    });
+}
+
+#[test]
+fn show_gives_metrics_and_paths_as_json() {
+    let toy = Toy::new();
+    toy.run(&["run", "toy.toml", "--only", "verdict"]);
+    let (shown, code) = toy.json(&["show", "toy.toml", "verdict", "--json"]);
+    assert_eq!(code, 0);
+    assert_eq!(shown["metrics"]["win_rate"], 1.0);
+    let path = shown["outputs"]["verdicts.jsonl"].as_str().expect("a path");
+    let path = path.replace(
+        "DIR",
+        &toy.path("").canonicalize().unwrap().display().to_string(),
+    );
+    assert!(std::path::Path::new(&path).is_file(), "{path}");
+    let (shown, _) = toy.json(&["show", "toy.toml", "rm:more", "--json"]);
+    assert_eq!(shown["fed"][0]["text"], "<s>Say hello.</s>");
+}
+
+#[test]
+fn export_and_report_write_where_they_are_told() {
+    let toy = Toy::new();
+    let said = toy.run(&["export", "toy.toml", "rm:more", "out"]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""), "{}", said.err);
+    toy.run(&["run", "toy.toml"]);
+    let said = toy.run(&["export", "toy.toml", "rm:more", "out"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "out/config.json\n"));
+    let said = toy.run(&["export", "toy.toml", "rm:more", "out"]);
+    assert_eq!(said.code, 3);
+    assert!(said.err.contains("it is not empty"), "{}", said.err);
+    let said = toy.run(&["report", "toy.toml", "--out", "page"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(toy.path("page/report.html").is_file());
+}
+
+#[test]
+fn the_cache_is_looked_after() {
+    let toy = Toy::new();
+    toy.run(&["run", "toy.toml"]);
+    let (size, code) = toy.json(&["cache", "size", "--json"]);
+    assert_eq!((size["records"].as_u64(), code), (Some(10), 0));
+    assert_eq!(toy.run(&["cache", "verify"]).code, 0);
+    let said = toy.run(&["cache", "gc", "toy.toml", "--dry-run"]);
+    assert_eq!(said.code, 0);
+    assert!(
+        said.out.starts_with("would remove 0 objects"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn schemas_completions_and_version_are_printed() {
+    let toy = Toy::new();
+    let (schema, _) = toy.json(&["schema"]);
+    assert_eq!(schema, moreline::config::schema());
+    let (schema, _) = toy.json(&["schema", "--site"]);
+    assert_eq!(schema, moreline::config::site_schema());
+    let said = toy.run(&["completions", "bash"]);
+    assert!(said.out.contains("_moreline"), "{}", said.err);
+    let said = toy.run(&["--version"]);
+    assert_eq!(
+        said.out,
+        format!("moreline {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
