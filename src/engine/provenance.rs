@@ -62,3 +62,52 @@ fn is_dirty(root: &Path) -> Option<bool> {
         .ok()?;
     output.status.success().then_some(!output.stdout.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    fn repository(head: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let git = dir.path().join(".git");
+        fs::create_dir_all(git.join("refs/heads")).unwrap();
+        fs::write(git.join("HEAD"), head).unwrap();
+        dir
+    }
+
+    fn commit(dir: &tempfile::TempDir) -> Option<String> {
+        head_commit(&dir.path().join(".git"))
+    }
+
+    #[test]
+    fn a_commit_is_found_loose_packed_and_detached() {
+        let loose = repository("ref: refs/heads/main\n");
+        fs::write(loose.path().join(".git/refs/heads/main"), COMMIT).unwrap();
+        assert_eq!(commit(&loose).as_deref(), Some(COMMIT));
+        let packed = repository("ref: refs/heads/main\n");
+        let refs = format!("# pack-refs\n{COMMIT} refs/heads/main\n");
+        fs::write(packed.path().join(".git/packed-refs"), refs).unwrap();
+        assert_eq!(commit(&packed).as_deref(), Some(COMMIT));
+        assert_eq!(commit(&repository(COMMIT)).as_deref(), Some(COMMIT));
+        assert_eq!(commit(&repository("ref: refs/heads/main\n")), None);
+        assert_eq!(commit(&repository("nonsense")), None);
+    }
+
+    #[test]
+    fn a_linked_worktree_leads_to_its_repository() {
+        let main = repository("ref: refs/heads/main\n");
+        let git = main.path().join(".git");
+        fs::write(git.join("refs/heads/side"), COMMIT).unwrap();
+        let linked = git.join("worktrees/w");
+        fs::create_dir_all(&linked).unwrap();
+        fs::write(linked.join("HEAD"), "ref: refs/heads/side\n").unwrap();
+        fs::write(linked.join("commondir"), "../..\n").unwrap();
+        let work = tempfile::tempdir().unwrap();
+        let pointer = format!("gitdir: {}\n", linked.display());
+        fs::write(work.path().join(".git"), pointer).unwrap();
+        let found = git_state(&work.path().join("e.toml")).unwrap();
+        assert_eq!(found.commit, COMMIT);
+    }
+}

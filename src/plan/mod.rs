@@ -5,6 +5,8 @@ mod key;
 mod label;
 mod reason;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use graph::{Dependency, Graph, GraphError, StageInput};
 pub use key::{KeyInput, StageKey, stage_key};
