@@ -4,6 +4,7 @@ mod beside;
 mod context;
 mod error;
 mod journal;
+mod metrics;
 mod models;
 mod options;
 mod provenance;

@@ -11,10 +11,10 @@ use moreline_protocol::PROTOCOL_VERSION;
 use moreline_protocol::artifact::outputs;
 use moreline_protocol::event::{Event, Fingerprint, Level, Metrics};
 use moreline_protocol::job::{Input, Job};
-use serde_json::Value;
 
 use super::StageFailure;
 use super::context::Context;
+use super::metrics::not_a_number;
 use super::resolve::{ReadyFrom, ReadyInput, ReadyStage};
 use super::sources::Source;
 use super::supervise;
@@ -337,22 +337,4 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, StageFailure>) -> Result<T, Stage
             "this is a bug: the stage's code panicked: {text}"
         )))
     })
-}
-
-/// The path of a metric that JSON shows as null, as it does NaN.
-fn not_a_number(metrics: &Metrics) -> Option<String> {
-    fn search(value: &Value, path: &str) -> Option<String> {
-        match value {
-            Value::Null => Some(path.to_owned()),
-            Value::Array(items) => items
-                .iter()
-                .enumerate()
-                .find_map(|(index, item)| search(item, &format!("{path}.{index}"))),
-            Value::Object(members) => members
-                .iter()
-                .find_map(|(name, value)| search(value, &format!("{path}.{name}"))),
-            _ => None,
-        }
-    }
-    metrics.iter().find_map(|(name, value)| search(value, name))
 }

@@ -1,0 +1,64 @@
+//! Metrics that may not be recorded.
+
+use moreline_protocol::event::Metrics;
+use serde_json::{Map, Value};
+
+/// The path of a metric that JSON shows as null, as it does NaN and infinity.
+/// Where nothing was counted (`count` is 0, as in an empty calibration bin)
+/// null says that there is no value, and is fine.
+pub(super) fn not_a_number(metrics: &Metrics) -> Option<String> {
+    in_object(metrics, "")
+}
+
+fn in_object(members: &Map<String, Value>, path: &str) -> Option<String> {
+    let empty = members.get("count").and_then(Value::as_f64) == Some(0.0);
+    let counted = |(_, value): &(&String, &Value)| !(empty && value.is_null());
+    let mut members = members.iter().filter(counted);
+    members.find_map(|(name, value)| in_value(value, &join(path, name)))
+}
+
+fn in_value(value: &Value, path: &str) -> Option<String> {
+    match value {
+        Value::Null => Some(path.to_owned()),
+        Value::Object(members) => in_object(members, path),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| in_value(item, &join(path, &index.to_string()))),
+        _ => None,
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        return name.to_owned();
+    }
+    format!("{path}.{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn found(metrics: Value) -> Option<String> {
+        not_a_number(metrics.as_object().unwrap())
+    }
+
+    #[test]
+    fn a_null_is_named_wherever_it_is() {
+        assert_eq!(found(json!({"a": 1, "b": {"c": [0, "x", true]}})), None);
+        assert_eq!(found(json!({"a": null})).unwrap(), "a");
+        assert_eq!(found(json!({"a": [1, {"b": null}]})).unwrap(), "a.1.b");
+    }
+
+    #[test]
+    fn an_empty_bin_has_no_value() {
+        assert_eq!(
+            found(json!({"bins": [{"count": 0, "accuracy": null}]})),
+            None
+        );
+        let full = json!({"bins": [{"count": 2, "accuracy": null}]});
+        assert_eq!(found(full).unwrap(), "bins.0.accuracy");
+    }
+}
