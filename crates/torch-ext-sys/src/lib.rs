@@ -8,6 +8,10 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use tch::Tensor;
 use torch_sys::C_tensor;
 
+mod fused;
+
+pub use fused::{RotaryPlan, gather_rows, rms_norm, rotary_gather, swiglu};
+
 unsafe extern "C" {
     fn moreline_last_error() -> *const c_char;
     fn moreline_grad(

@@ -9,6 +9,8 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/version.h>
 
+#include "fused.h"
+
 #include <malloc.h>
 
 #include <cstdint>
@@ -79,6 +81,29 @@ int moreline_adamw(at::Tensor* parameter, at::Tensor* gradient,
   });
 }
 
+// The operations of fused.h; each writes new tensors through `results`.
+int moreline_gather_rows(const at::Tensor* x, const at::Tensor* index, const at::Tensor* inverse,
+                         at::Tensor** result) {
+  return guarded([&] { *result = new at::Tensor(moreline::gather_rows(*x, *index, *inverse)); });
+}
+
+int moreline_rotary_gather(const at::Tensor* qkv, const moreline::RotaryPlan* plan,
+                           at::Tensor** results) {
+  return guarded([&] {
+    auto made = moreline::rotary_gather(*qkv, *plan);
+    for (std::size_t i = 0; i < made.size(); ++i) results[i] = new at::Tensor(std::move(made[i]));
+  });
+}
+
+int moreline_rms_norm(const at::Tensor* x, const at::Tensor* weight, double eps,
+                      at::Tensor** result) {
+  return guarded([&] { *result = new at::Tensor(moreline::rms_norm(*x, *weight, eps)); });
+}
+
+int moreline_swiglu(const at::Tensor* gate_up, at::Tensor** result) {
+  return guarded([&] { *result = new at::Tensor(moreline::swiglu(*gate_up)); });
+}
+
 // "highest", "high" or "medium".
 int moreline_set_float32_matmul_precision(const char* precision) {
   return guarded([&] { at::globalContext().setFloat32MatmulPrecision(precision); });
@@ -104,6 +129,8 @@ const char* moreline_cpu_capability() {
 void moreline_keep_large_blocks() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 2147483647);
+  // Without fast bins a large free has nothing to consolidate.
+  mallopt(M_MXFAST, 0);
 }
 
 }  // extern "C"

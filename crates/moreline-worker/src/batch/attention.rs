@@ -6,7 +6,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::model::layers::Attend;
+use crate::model::layers::{Attend, Heads, Rotary, attend_unfused};
 
 /// A span that attends: `len` queries at `start`, keys at the ancestors' tokens
 /// and its own.
@@ -34,14 +34,12 @@ impl Item {
 /// cost about as much as one more call.
 const FREE_PADDING: usize = 4096;
 
+/// Spans that attend in one call.
 #[derive(Debug)]
 struct Piece {
     batch: i64,
     queries: i64,
     keys: i64,
-    query_index: Tensor,
-    /// Absent if the same as the queries'.
-    key_index: Option<Tensor>,
     /// Additive, `[batch, 1, queries, keys]`; absent for plain causal attention.
     mask: Option<Tensor>,
 }
@@ -51,81 +49,177 @@ struct Piece {
 #[derive(Debug)]
 pub struct AttentionPlan {
     pieces: Vec<Piece>,
-    /// For each token its row among the pieces' outputs.
-    restore: Tensor,
+    /// Token of each query row, piece after piece `[Q]`.
+    query_index: Tensor,
+    /// Token of each key row `[K]`.
+    key_index: Tensor,
+    /// Query row of each token `[T]`.
+    query_row: Tensor,
+    /// Token of each query row `[Q]`, -1 for padding.
+    query_token: Tensor,
+    /// Start of each token's key rows `[T + 1]`.
+    key_offsets: Tensor,
+    /// Key rows, token after token.
+    key_rows: Tensor,
 }
 
 impl AttentionPlan {
     /// A plan for `items` that cover `tokens` tokens; masks in `kind`.
     pub fn new(items: &[Item], tokens: usize, kind: Kind, device: Device) -> Self {
-        let mut restore = vec![0i64; tokens];
-        let mut rows = 0usize;
-        let mut pieces = Vec::new();
-        for members in similar(items) {
-            let queries = members.iter().map(|m| m.len).max().unwrap_or(0);
-            for (b, member) in members.iter().enumerate() {
-                for i in 0..member.len {
-                    restore[member.start + i] = (rows + b * queries + i) as i64;
-                }
-            }
-            rows += members.len() * queries;
-            pieces.push(Piece::new(&members, kind, device));
-        }
+        let mut rows = Rows::new(tokens);
+        let pieces = similar(items).iter().map(|members| rows.add(members, kind, device)).collect();
+        let place = |values: &[i64]| Tensor::from_slice(values).to_device(device);
+        let (offsets, key_rows) = rows.keys_by_token();
         Self {
             pieces,
-            restore: Tensor::from_slice(&restore).to_device(device),
+            query_index: place(&rows.query_index),
+            key_index: place(&rows.key_index),
+            query_row: place(&rows.query_row),
+            query_token: place(&rows.query_token),
+            key_offsets: place(&offsets),
+            key_rows: place(&key_rows),
+        }
+    }
+
+    /// Attention of gathered queries `[Q, N * D]`, keys and values
+    /// `[K, K heads * D]`; back to the order of the tokens, `[T, N * D]`.
+    fn attend_gathered(&self, [q, k, v]: [Tensor; 3], heads: Heads) -> Tensor {
+        let sizes = |rows: fn(&Piece) -> i64| -> Vec<i64> {
+            self.pieces.iter().map(|piece| piece.batch * rows(piece)).collect()
+        };
+        let split = |x: &Tensor, sizes: &[i64]| x.split_with_sizes(sizes, 0);
+        let (query_sizes, key_sizes) = (sizes(|p| p.queries), sizes(|p| p.keys));
+        let (q, k, v) = (split(&q, &query_sizes), split(&k, &key_sizes), split(&v, &key_sizes));
+        let outs: Vec<Tensor> = self
+            .pieces
+            .iter()
+            .enumerate()
+            .map(|(i, piece)| piece.attend(&q[i], &k[i], &v[i], heads))
+            .collect();
+        let out = Tensor::cat(&outs, 0);
+        if fusible(&out) {
+            torch_ext_sys::gather_rows(&out, &self.query_row, &self.query_token)
+        } else {
+            out.index_select(0, &self.query_row)
         }
     }
 }
 
-impl Piece {
-    fn new(members: &[&Item], kind: Kind, device: Device) -> Self {
-        let queries = members.iter().map(|m| m.len).max().unwrap_or(0);
-        let keys = members.iter().map(|m| m.keys()).max().unwrap_or(0);
-        let plain = members.iter().all(|m| m.ancestors.is_empty() && m.len == queries);
-        let index = |rows: Vec<i64>| Tensor::from_slice(&rows).to_device(device);
-        let query_rows = members.iter().flat_map(|m| padded(m.start..m.start + m.len, queries));
-        let own = members.iter().all(|m| m.ancestors.is_empty());
-        let key_rows = members.iter().flat_map(|m| {
-            let ancestors = m.ancestors.iter().flat_map(|&(start, len)| start..start + len);
-            padded(ancestors.chain(m.start..m.start + m.len), keys)
-        });
-        Self {
-            batch: members.len() as i64,
-            queries: queries as i64,
-            keys: keys as i64,
-            query_index: index(query_rows.collect()),
-            key_index: (!own).then(|| index(key_rows.collect())),
-            mask: (!plain).then(|| mask(members, queries, keys).to_kind(kind).to_device(device)),
-        }
-    }
+/// Whether the fused kernels take a tensor.
+fn fusible(x: &Tensor) -> bool {
+    x.device() == Device::Cpu && matches!(x.kind(), Kind::Float | Kind::BFloat16)
+}
 
-    fn attend(&self, q_tnd: &Tensor, k_tkd: &Tensor, v_tkd: &Tensor) -> Tensor {
-        let gather = |x: &Tensor, index: &Tensor, rows: i64| {
-            let size = x.size();
-            x.index_select(0, index)
-                .view([self.batch, rows, size[1], size[2]])
-                .transpose(1, 2)
+impl Piece {
+    fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads) -> Tensor {
+        let shaped = |x: &Tensor, rows: i64, heads_here: i64| {
+            x.view([self.batch, rows, heads_here, heads.size]).transpose(1, 2)
         };
-        let key_index = self.key_index.as_ref().unwrap_or(&self.query_index);
-        let q = gather(q_tnd, &self.query_index, self.queries);
-        let k = gather(k_tkd, key_index, self.keys);
-        let v = gather(v_tkd, key_index, self.keys);
-        let grouped = q.size()[1] != k.size()[1];
-        let causal = self.mask.is_none();
         let out = Tensor::scaled_dot_product_attention(
-            &q, &k, &v, self.mask.as_ref(), 0.0, causal, None, grouped,
+            &shaped(q, self.queries, heads.queries),
+            &shaped(k, self.keys, heads.keys),
+            &shaped(v, self.keys, heads.keys),
+            self.mask.as_ref(),
+            0.0,
+            self.mask.is_none(),
+            None,
+            heads.queries != heads.keys,
         );
-        let width = q.size()[1] * q.size()[3];
-        out.transpose(1, 2).reshape([self.batch * self.queries, width])
+        out.transpose(1, 2).reshape([self.batch * self.queries, heads.queries * heads.size])
     }
 }
 
 impl Attend for AttentionPlan {
     fn attend(&self, _layer: usize, q_tnd: &Tensor, k_tkd: &Tensor, v_tkd: &Tensor) -> Tensor {
-        let (q, k, v) = (q_tnd.contiguous(), k_tkd.contiguous(), v_tkd.contiguous());
-        let outs: Vec<Tensor> = self.pieces.iter().map(|p| p.attend(&q, &k, &v)).collect();
-        Tensor::cat(&outs, 0).index_select(0, &self.restore)
+        let heads = Heads {
+            queries: q_tnd.size()[1],
+            keys: k_tkd.size()[1],
+            size: q_tnd.size()[2],
+        };
+        let gather = |x: &Tensor, index: &Tensor| x.contiguous().index_select(0, index).flatten(1, 2);
+        let q = gather(q_tnd, &self.query_index);
+        let k = gather(k_tkd, &self.key_index);
+        let v = gather(v_tkd, &self.key_index);
+        self.attend_gathered([q, k, v], heads)
+    }
+
+    fn attend_fused(&self, layer: usize, qkv: &Tensor, heads: Heads, rotary: &Rotary) -> Tensor {
+        if !fusible(qkv) {
+            return attend_unfused(self, layer, qkv, heads, rotary);
+        }
+        let plan = torch_ext_sys::RotaryPlan {
+            cos: &rotary.cos_th,
+            sin: &rotary.sin_th,
+            query_index: &self.query_index,
+            key_index: &self.key_index,
+            query_row: &self.query_row,
+            key_offsets: &self.key_offsets,
+            key_rows: &self.key_rows,
+            heads: [heads.queries, heads.keys, heads.size, rotary.dims],
+        };
+        self.attend_gathered(torch_ext_sys::rotary_gather(qkv, &plan), heads)
+    }
+}
+
+/// The rows of all pieces, as they are laid out.
+struct Rows {
+    query_index: Vec<i64>,
+    key_index: Vec<i64>,
+    query_row: Vec<i64>,
+    query_token: Vec<i64>,
+    /// (token, key row) of every key that is not padding.
+    keys: Vec<(i64, i64)>,
+}
+
+impl Rows {
+    fn new(tokens: usize) -> Self {
+        Self {
+            query_index: Vec::new(),
+            key_index: Vec::new(),
+            query_row: vec![0; tokens],
+            query_token: Vec::new(),
+            keys: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, members: &[&Item], kind: Kind, device: Device) -> Piece {
+        let queries = members.iter().map(|m| m.len).max().unwrap_or(0);
+        let keys = members.iter().map(|m| m.keys()).max().unwrap_or(0);
+        for member in members {
+            let own = member.start..member.start + member.len;
+            for token in own.clone() {
+                self.query_row[token] = (self.query_token.len() + token - own.start) as i64;
+            }
+            self.query_token.extend(own.clone().map(|t| t as i64));
+            self.query_token.resize(self.query_token.len() + queries - member.len, -1);
+            self.query_index.extend(padded(own.clone(), queries));
+            let ancestors = member.ancestors.iter().flat_map(|&(start, len)| start..start + len);
+            let row = self.key_index.len() as i64;
+            let seen = ancestors.chain(own);
+            self.keys.extend(seen.clone().zip(row..).map(|(token, row)| (token as i64, row)));
+            self.key_index.extend(padded(seen, keys));
+        }
+        let plain = members.iter().all(|m| m.ancestors.is_empty() && m.len == queries);
+        Piece {
+            batch: members.len() as i64,
+            queries: queries as i64,
+            keys: keys as i64,
+            mask: (!plain).then(|| mask(members, queries, keys).to_kind(kind).to_device(device)),
+        }
+    }
+
+    /// For each token where its key rows start, and the rows.
+    fn keys_by_token(&self) -> (Vec<i64>, Vec<i64>) {
+        let mut offsets = vec![0i64; self.query_row.len() + 1];
+        for &(token, _) in &self.keys {
+            offsets[token as usize + 1] += 1;
+        }
+        for i in 1..offsets.len() {
+            offsets[i] += offsets[i - 1];
+        }
+        let mut sorted = self.keys.clone();
+        sorted.sort_unstable();
+        (offsets, sorted.into_iter().map(|(_, row)| row).collect())
     }
 }
 

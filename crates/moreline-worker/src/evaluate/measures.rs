@@ -26,7 +26,8 @@ impl Pair {
     }
 }
 
-/// The metrics of a set: see `docs/metrics.md` for each definition.
+/// The metrics of a set: accuracy with its bootstrap interval, calibration of
+/// the confidence sigmoid(|margin|), and what the rewards look like.
 ///
 /// # Errors
 /// A figure that is not defined for these records.
@@ -52,7 +53,7 @@ pub(super) fn of_set(records: &[&EvaluationRow], spec: &EvaluateReward) -> Resul
     let rewards: Vec<f64> = records.iter().flat_map(|r| r.rewards.iter().copied()).collect();
     let tokens: Vec<f64> = records.iter().flat_map(|r| r.tokens.iter().map(|&n| n as f64)).collect();
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    Ok(json!({
+    let mut found = json!({
         "rows": records.len(),
         "pairs": pairs.len(),
         "ties_skipped": ties,
@@ -66,9 +67,13 @@ pub(super) fn of_set(records: &[&EvaluationRow], spec: &EvaluateReward) -> Resul
         "nll": nll,
         "mean_margin": mean(&margins),
         "mean_reward": mean(&rewards),
-        "length_correlation": correlation::pearson(&rewards, &tokens).ok(),
         "reliability": found.curve.iter().map(bin).collect::<Vec<_>>(),
-    }))
+    });
+    // Not defined where all texts are equally long.
+    if let Ok(correlation) = correlation::pearson(&rewards, &tokens) {
+        found["length_correlation"] = correlation.into();
+    }
+    Ok(found)
 }
 
 fn bin(bin: &ReliabilityBin) -> Value {

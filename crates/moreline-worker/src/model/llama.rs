@@ -1,9 +1,10 @@
 //! The LLaMA family: Llama 1-3, Mistral, Qwen2, SmolLM2.
 
 use moreline_formats::ModelConfig;
+use moreline_formats::model_config::Activation;
 use tch::Tensor;
 
-use super::layers::{Attend, Rotary, activate, rms_norm};
+use super::layers::{Attend, Heads, Rotary, activate, rms_norm, swiglu};
 use super::layout::{Segment, View};
 
 /// The parameters of block `layer`, in the order [`block`] reads them.
@@ -69,22 +70,22 @@ pub(super) fn block(
     let gate_up_bias = bias(config.mlp_bias);
     let down_bias = bias(config.mlp_bias);
 
-    let (heads, kv_heads) = (config.heads as i64, config.kv_heads as i64);
-    let head = config.head_dim as i64;
-    let rotated = heads + kv_heads;
-    let h = rms_norm(x, norm1, config.norm_eps).linear(qkv, qkv_bias);
-    let h = h.view([-1, rotated + kv_heads, head]);
-    let qk = rotary.apply(&h.narrow(1, 0, rotated));
-    let attended = attention.attend(
-        layer,
-        &qk.narrow(1, 0, heads),
-        &qk.narrow(1, heads, kv_heads),
-        &h.narrow(1, rotated, kv_heads),
-    );
+    let heads = Heads {
+        queries: config.heads as i64,
+        keys: config.kv_heads as i64,
+        size: config.head_dim as i64,
+    };
+    let qkv = rms_norm(x, norm1, config.norm_eps).linear(qkv, qkv_bias);
+    let attended = attention.attend_fused(layer, &qkv, heads, rotary);
     let x = x + attended.linear(out, out_bias);
-    let h = rms_norm(&x, norm2, config.norm_eps).linear(gate_up, gate_up_bias);
-    let inner = config.intermediate_size as i64;
-    let h = activate(&h.narrow(1, 0, inner), config.activation) * h.narrow(1, inner, inner);
+    let gate_up = rms_norm(&x, norm2, config.norm_eps).linear(gate_up, gate_up_bias);
+    let h = match config.activation {
+        Activation::Silu => swiglu(&gate_up),
+        other => {
+            let halves = gate_up.chunk(2, 1);
+            activate(&halves[0], other) * &halves[1]
+        }
+    };
     x + h.linear(down, down_bias)
 }
 

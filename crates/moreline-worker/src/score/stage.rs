@@ -100,7 +100,7 @@ fn score_metrics(rewards: &[Vec<f64>]) -> moreline_protocol::event::Metrics {
     metrics(json!({
         "responses": all.len(),
         "mean": mean(&all),
-        "sd": describe::standard_deviation(&all).ok(),
+        "sd": describe::standard_deviation(&all).unwrap_or(0.0),
         "min": all.iter().copied().reduce(f64::min),
         "max": all.iter().copied().reduce(f64::max),
         "best_mean": mean(&best),
