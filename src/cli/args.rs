@@ -141,6 +141,16 @@ pub(super) enum CacheCommand {
     Gc(GcArguments),
 }
 
+impl CacheCommand {
+    /// Whose cache is meant.
+    pub(super) fn target(&self) -> &CacheTarget {
+        match self {
+            Self::Size(target) | Self::Verify(target) => target,
+            Self::Gc(arguments) => &arguments.target,
+        }
+    }
+}
+
 /// Whose cache.
 #[derive(Debug, Args)]
 pub(super) struct CacheTarget {

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::terminal;
-use crate::config::ConfigErrors;
+use crate::config::{ConfigError, ConfigErrors};
 use crate::engine::{EngineError, StageFailure};
 use crate::report::ReportError;
 use crate::store::StoreError;
@@ -69,7 +70,12 @@ impl CliError {
     /// The process's exit code.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::WhichCell { .. } => EXIT_USAGE,
+            Self::Config(_)
+            | Self::WhichCell { .. }
+            | Self::Store(StoreError::NotEmpty(_))
+            | Self::Engine(EngineError::Store(StoreError::NotEmpty(_))) => EXIT_USAGE,
+            Self::Engine(EngineError::Store(StoreError::Stopped))
+            | Self::Store(StoreError::Stopped) => EXIT_INTERRUPTED,
             Self::Engine(error) => match error {
                 EngineError::Graph(_)
                 | EngineError::Inputs(_)
@@ -85,6 +91,22 @@ impl CliError {
         }
     }
 
+    /// The one object that `--json` prints instead of a result.
+    pub(super) fn as_json(&self) -> Value {
+        let (message, problems) = match self {
+            Self::Config(errors) => {
+                let problems = errors.errors.iter().map(config_problem).collect();
+                (errors.to_string(), problems)
+            }
+            Self::Engine(EngineError::Inputs(problems)) => {
+                let problems: Vec<Value> = problems.iter().map(|p| json!(p)).collect();
+                (input_count(problems.len()), problems)
+            }
+            other => (other.to_string(), Vec::new()),
+        };
+        error_object(&message, problems, self.exit_code())
+    }
+
     /// The message as it is shown.
     pub(super) fn render(&self) -> String {
         match self {
@@ -98,6 +120,33 @@ impl CliError {
     }
 }
 
+/// `{"error": {"message", "problems"}, "exit_code"}`.
+pub(super) fn error_object(message: &str, problems: Vec<Value>, exit_code: u8) -> Value {
+    json!({
+        "error": {"message": message, "problems": problems},
+        "exit_code": exit_code,
+    })
+}
+
+fn config_problem(error: &ConfigError) -> Value {
+    let place = error.place();
+    json!({
+        "message": error.message(),
+        "hint": error.hint(),
+        "file": place.map(|(file, ..)| file),
+        "line": place.map(|(_, line, _)| line),
+        "column": place.map(|(.., column)| column),
+    })
+}
+
+fn input_count(problems: usize) -> String {
+    let errors = match problems {
+        1 => "1 error".to_owned(),
+        n => format!("{n} errors"),
+    };
+    format!("{errors} in the inputs; nothing was run")
+}
+
 /// What is wrong with the inputs of an experiment, all of it.
 fn inputs(problems: &[StageFailure]) -> String {
     let mut text = String::new();
@@ -105,14 +154,10 @@ fn inputs(problems: &[StageFailure]) -> String {
         let mark = terminal::paint_err(terminal::Colour::Red, "×");
         let stage = problem.stage.as_ref();
         let stage = stage.map_or_else(String::new, |stage| format!("stage `{stage}`: "));
-        text.push_str(&format!("  {mark} {stage}{}\n", problem.message));
+        text.push_str(&format!("  {mark} {stage}failed to {}\n", problem.message));
         if let Some(hint) = &problem.hint {
             text.push_str(&format!("    help: {hint}\n"));
         }
     }
-    let count = match problems.len() {
-        1 => "1 error".to_owned(),
-        n => format!("{n} errors"),
-    };
-    format!("{text}\n{count} in the inputs; nothing was run\n")
+    format!("{text}\n{}\n", input_count(problems.len()))
 }

@@ -31,19 +31,39 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Printing fails only if nobody listens any more.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() {
-                error::EXIT_USAGE
-            } else {
-                error::EXIT_OK
-            });
+            if !error.use_stderr() {
+                return ExitCode::from(error::EXIT_OK);
+            }
+            if session::asked_for_json() {
+                let message = error.render().to_string();
+                let object = error::error_object(message.trim_end(), Vec::new(), error::EXIT_USAGE);
+                let _ = terminal::json(&object);
+            }
+            return ExitCode::from(error::EXIT_USAGE);
         }
     };
+    let json = wants_json(&arguments.command);
     match dispatch(arguments.command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
+            if json {
+                // Whatever happens, a script gets its one object.
+                let _ = terminal::json(&error.as_json());
+            }
             terminal::error(&error.render());
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+fn wants_json(command: &Command) -> bool {
+    match command {
+        Command::Run(arguments) => arguments.json,
+        Command::Plan(arguments) | Command::Status(arguments) => arguments.json,
+        Command::Show(arguments) => arguments.json,
+        Command::Cache(arguments) => arguments.command.target().json,
+        Command::Report(_) | Command::Export(_) => false,
+        Command::Schema(_) | Command::Completions(_) => false,
     }
 }
 

@@ -42,7 +42,11 @@ pub(super) fn run(arguments: &RunArguments) -> Result<u8, CliError> {
         &summary,
         written.as_ref().ok().and_then(Option::as_ref),
     )?;
-    written?;
+    if let Err(error) = written {
+        // Not returned: with `--json` the one object is printed already.
+        terminal::error(&error.render());
+        return Ok(error.exit_code());
+    }
     if summary.stopped {
         let command = session::command_line();
         terminal::error(&format!(

@@ -124,6 +124,11 @@ pub(super) fn worker() -> Result<PathBuf, CliError> {
     Ok(own.with_file_name("moreline-worker"))
 }
 
+/// True if `--json` is among the words of a command line that made no sense.
+pub(super) fn asked_for_json() -> bool {
+    std::env::args_os().any(|word| word == "--json")
+}
+
 /// This process's command line, as a shell takes it.
 pub(super) fn command_line() -> String {
     let words: Vec<String> = std::env::args().map(|word| quoted(&word)).collect();

@@ -6,19 +6,22 @@ use std::path::Path;
 
 use moreline_protocol::artifact::FED;
 use moreline_protocol::rows::FedRow;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::args::ShowArguments;
 use super::error::CliError;
 use super::plan::state;
+use super::run::shown;
 use super::session::Session;
 use super::table::{bytes, columns, duration, number};
 use super::terminal::{self, Colour};
 use crate::engine::{self, EngineError, StageView};
-use crate::store::ActionRecord;
+use crate::store::{ActionRecord, RecordedInput, RecordedOutput};
 
-/// Texts shown of those a stage fed to its model.
-const FED_SHOWN: usize = 3;
+/// Texts shown of each set a stage fed to its model: a pair's two.
+const FED_SHOWN: usize = 2;
+/// Longest list of figures shown whole.
+const LIST_SHOWN: usize = 10;
 
 /// Shows one stage.
 pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
@@ -34,31 +37,44 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
     };
     let fed = match stage.outputs.get(FED) {
         Some(path) => fed_rows(path)?,
-        None => Vec::new(),
+        None => Fed::default(),
     };
     if arguments.json {
-        return terminal::json(&as_json(stage, &fed));
+        return terminal::json(&as_json(stage, &fed.shown));
     }
-    terminal::out(&as_text(stage, &fed))
+    let record = stage.record.as_ref();
+    let copies = record.and_then(|r| engine::copies(&session.experiment, &name, r));
+    terminal::out(&as_text(stage, copies.as_deref(), &fed))
+}
+
+/// The texts a stage fed to its model.
+#[derive(Default)]
+struct Fed {
+    /// The first of each set.
+    shown: Vec<FedRow>,
+    /// How many there are in all.
+    count: usize,
 }
 
 /// The first texts of each input.
-fn fed_rows(path: &Path) -> Result<Vec<FedRow>, CliError> {
+fn fed_rows(path: &Path) -> Result<Fed, CliError> {
     let fail = |cause| CliError::Read {
         path: path.to_path_buf(),
         cause,
     };
     let file = File::open(path).map_err(fail)?;
-    let mut rows: Vec<FedRow> = Vec::new();
+    let mut fed = Fed::default();
     for line in BufReader::new(file).lines() {
         let line = line.map_err(fail)?;
         let row: FedRow =
             serde_json::from_str(&line).map_err(|error| fail(std::io::Error::other(error)))?;
-        if rows.iter().filter(|earlier| earlier.set == row.set).count() < FED_SHOWN {
-            rows.push(row);
+        fed.count += 1;
+        let earlier = fed.shown.iter().filter(|earlier| earlier.set == row.set);
+        if earlier.count() < FED_SHOWN {
+            fed.shown.push(row);
         }
     }
-    Ok(rows)
+    Ok(fed)
 }
 
 fn as_json(stage: &StageView, fed: &[FedRow]) -> Value {
@@ -79,59 +95,129 @@ fn as_json(stage: &StageView, fed: &[FedRow]) -> Value {
     })
 }
 
-fn as_text(stage: &StageView, fed: &[FedRow]) -> String {
+fn as_text(stage: &StageView, copies: Option<&Path>, fed: &Fed) -> String {
     let kind = stage.kind.name();
     let mut text = format!("{}  {kind}  {}", stage.name, state(&stage.state));
-    match &stage.record {
-        Some(record) => {
-            text.push('\n');
-            text.push_str(&committed(stage, record));
-        }
-        None => text.push_str(&format!(": {}\n", stage.state.reason())),
-    }
+    let Some(record) = &stage.record else {
+        text.push_str(&format!(": {}\n", stage.state.reason()));
+        section(&mut text, "settings", settings(stage));
+        return text;
+    };
+    text.push('\n');
+    metrics(&mut text, record);
+    section(&mut text, "outputs", outputs(stage, copies, record));
+    section(&mut text, "inputs", inputs(record));
     section(&mut text, "settings", settings(stage));
-    for row in fed {
-        let response = row
-            .response
-            .map_or(String::new(), |r| format!(" response {r}"));
-        let cut = match row.truncated {
-            0 => String::new(),
-            some => format!(", {some} cut off"),
-        };
+    section(&mut text, "provenance", provenance(record));
+    if !fed.shown.is_empty() {
+        let (shown, count) = (fed.shown.len(), fed.count);
         text.push_str(&heading(&format!(
-            "fed: {} row {}{response}, {} tokens{cut}",
-            row.set, row.row, row.tokens
+            "text as it was fed ({shown} of {count} in {FED})"
         )));
-        text.push_str(&row.text);
-        text.push('\n');
+        fed.shown.iter().for_each(|row| fed_text(&mut text, row));
     }
     text
 }
 
-fn committed(stage: &StageView, record: &ActionRecord) -> String {
-    let mut text = String::new();
-    section(
-        &mut text,
-        "metrics",
-        flat(&Value::Object(record.metrics.clone())),
-    );
-    let outputs = record.outputs.iter().map(|(name, output)| {
-        let path = stage.outputs.get(name);
+/// The metrics: figures, then figures by name (such as of test sets) as tables.
+fn metrics(text: &mut String, record: &ActionRecord) {
+    let (tables, figures): (Map<String, Value>, Map<String, Value>) = record
+        .metrics
+        .clone()
+        .into_iter()
+        .partition(|(_, value)| is_table(value));
+    section(text, "metrics", flat(&Value::Object(figures)));
+    for (name, members) in &tables {
+        if let Value::Object(members) = members {
+            section(text, &format!("metrics: {name}"), by_name(members));
+        }
+    }
+}
+
+/// True for an object of objects that hold no objects.
+fn is_table(value: &Value) -> bool {
+    let plain = |member: &Value| {
+        let figures = member.as_object();
+        figures.is_some_and(|figures| !figures.values().any(Value::is_object))
+    };
+    let members = value.as_object();
+    members.is_some_and(|members| !members.is_empty() && members.values().all(plain))
+}
+
+/// One column for each member, one row for each figure.
+fn by_name(members: &Map<String, Value>) -> Vec<Vec<String>> {
+    let mut figures: Vec<&String> = Vec::new();
+    for name in members
+        .values()
+        .filter_map(Value::as_object)
+        .flat_map(Map::keys)
+    {
+        if !figures.contains(&name) {
+            figures.push(name);
+        }
+    }
+    let mut rows = vec![vec![String::new()]];
+    rows[0].extend(members.keys().cloned());
+    for figure in figures {
+        let mut row = vec![figure.clone()];
+        row.extend(
+            members
+                .values()
+                .map(|member| scalar(&member[figure.as_str()])),
+        );
+        rows.push(row);
+    }
+    rows
+}
+
+fn outputs(stage: &StageView, copies: Option<&Path>, record: &ActionRecord) -> Vec<Vec<String>> {
+    let row = |(name, output): (&String, &RecordedOutput)| {
+        let copy = copies
+            .map(|dir| dir.join(name))
+            .filter(|copy| copy.exists());
+        let path = copy.as_ref().or_else(|| stage.outputs.get(name));
         vec![
             name.clone(),
             bytes(output.bytes),
-            path.map_or(String::new(), |path| path.display().to_string()),
+            path.map_or(String::new(), |path| shown(path)),
         ]
-    });
-    section(&mut text, "outputs", outputs.collect());
-    let inputs = record.inputs.iter().map(|input| {
-        let digest = input.digest.to_string();
-        let short = digest.get(..12).unwrap_or(&digest).to_owned();
-        vec![input.role.clone(), input.name.clone(), short]
-    });
-    section(&mut text, "inputs", inputs.collect());
-    section(&mut text, "provenance", provenance(record));
-    text
+    };
+    record.outputs.iter().map(row).collect()
+}
+
+fn inputs(record: &ActionRecord) -> Vec<Vec<String>> {
+    let row =
+        |input: &RecordedInput| vec![input.role.clone(), input.name.clone(), input.digest.short()];
+    record.inputs.iter().map(row).collect()
+}
+
+fn fed_text(text: &mut String, row: &FedRow) {
+    let response = row
+        .response
+        .map_or(String::new(), |r| format!(", response {r}"));
+    let cut = match row.truncated {
+        0 => String::new(),
+        some => format!(", {some} cut off"),
+    };
+    text.push_str(&format!(
+        "  {} row {}{response}: {} tokens{cut}\n",
+        row.set, row.row, row.tokens
+    ));
+    for line in row.text.split('\n') {
+        text.push_str("  | ");
+        text.extend(line.chars().map(visible));
+        text.truncate(text.trim_end_matches(' ').len());
+        text.push('\n');
+    }
+}
+
+/// A character that does nothing to a terminal.
+fn visible(character: char) -> char {
+    match character {
+        '\t' => ' ',
+        other if other.is_control() => char::REPLACEMENT_CHARACTER,
+        other => other,
+    }
 }
 
 fn provenance(record: &ActionRecord) -> Vec<Vec<String>> {
@@ -191,7 +277,7 @@ fn flat(value: &Value) -> Vec<Vec<String>> {
 }
 
 fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
-    let shown = match value {
+    match value {
         Value::Object(members) => {
             for (name, member) in members {
                 let path = if path.is_empty() {
@@ -201,15 +287,26 @@ fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
                 };
                 flatten(&path, member, rows);
             }
-            return;
         }
-        Value::Null => return,
-        Value::Array(items) => format!("({} values)", items.len()),
+        Value::Null => {}
+        other => rows.push(vec![path.to_owned(), scalar(other)]),
+    }
+}
+
+/// A value in one cell; lists of figures are told whole if they are short.
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
         Value::Number(figure) => figure.as_f64().map_or(figure.to_string(), number),
         Value::String(text) => text.clone(),
         Value::Bool(flag) => flag.to_string(),
-    };
-    rows.push(vec![path.to_owned(), shown]);
+        Value::Array(items) if items.len() <= LIST_SHOWN && items.iter().all(Value::is_number) => {
+            let items: Vec<String> = items.iter().map(scalar).collect();
+            items.join(" ")
+        }
+        Value::Array(items) => format!("({} values)", items.len()),
+        Value::Object(members) => format!("({} values)", members.len()),
+    }
 }
 
 fn section(text: &mut String, title: &str, rows: Vec<Vec<String>>) {
@@ -228,5 +325,5 @@ fn section(text: &mut String, title: &str, rows: Vec<Vec<String>>) {
 }
 
 fn heading(title: &str) -> String {
-    format!("{}\n", terminal::paint(Colour::Green, title))
+    format!("\n{}\n", terminal::paint(Colour::Green, title))
 }

@@ -71,13 +71,16 @@ pub(super) fn bytes(count: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-/// A number for people: integers as they are, others with four digits.
+/// A number for people: integers as they are, others with about four digits.
 pub(super) fn number(value: f64) -> String {
     if value == value.trunc() && value.abs() < 1e15 {
         return format!("{value}");
     }
-    if value.abs() >= 1e-3 && value.abs() < 1e6 {
+    if (1e-3..100.0).contains(&value.abs()) {
         return format!("{value:.4}");
+    }
+    if (100.0..1e6).contains(&value.abs()) {
+        return format!("{value:.1}");
     }
     format!("{value:.3e}")
 }
@@ -109,6 +112,7 @@ mod tests {
         assert_eq!(bytes(1_572_864), "1.5 MiB");
         assert_eq!(number(3.0), "3");
         assert_eq!(number(0.12345), "0.1235");
+        assert_eq!(number(-3251.6992), "-3251.7");
         assert_eq!(number(1e-5), "1.000e-5");
     }
 }

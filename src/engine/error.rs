@@ -36,11 +36,17 @@ pub enum EngineError {
 }
 
 fn list(problems: &[StageFailure]) -> String {
-    let lines: Vec<_> = problems.iter().map(|p| format!("\n  {p}")).collect();
+    let line = |problem: &StageFailure| match &problem.stage {
+        Some(_) => format!("\n  {problem}"),
+        None => format!("\n  failed to {problem}"),
+    };
+    let lines: Vec<_> = problems.iter().map(line).collect();
     lines.concat()
 }
 
 fn hint(near: &Option<String>) -> String {
-    near.as_ref()
-        .map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+    near.as_ref().map_or_else(
+        || "; `moreline status FILE` lists the stages".into(),
+        |name| format!("; did you mean `{name}`?"),
+    )
 }

@@ -33,7 +33,7 @@ use moreline_protocol::artifact::outputs;
 use crate::config::{Experiment, Site};
 use crate::event::RunEvent;
 use crate::plan::{Plan, PlannedStage};
-use crate::store::{Store, now_rfc3339};
+use crate::store::{ActionRecord, Store, now_rfc3339};
 use context::Context;
 use journal::Journal;
 use session::{Seen, Session};
@@ -119,7 +119,7 @@ fn check_sources(
     let mut missing: Vec<_> = sources
         .values()
         .filter_map(|source| match source {
-            Source::Missing(what) => Some(StageFailure::new(what.clone())),
+            Source::Missing(what) => Some(StageFailure::new(format!("find {what}"))),
             _ => None,
         })
         .collect();
@@ -244,6 +244,13 @@ pub fn output_dir(experiment: &Experiment) -> PathBuf {
     beside
         .join("outputs")
         .join(format!("{}{suffix}", experiment.name))
+}
+
+/// The directory beside the experiment file that holds copies of what a record
+/// stands for; none if there are none, or those of another result.
+pub fn copies(experiment: &Experiment, stage: &str, record: &ActionRecord) -> Option<PathBuf> {
+    let dir = output_dir(experiment).join(file_name(stage));
+    beside::holds(&dir, record).then_some(dir)
 }
 
 /// The cache directory: the site's, else `cache` beside the nearest

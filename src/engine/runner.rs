@@ -50,7 +50,7 @@ impl StageFailure {
 impl fmt::Display for StageFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(stage) = &self.stage {
-            write!(f, "stage `{stage}`: ")?;
+            write!(f, "stage `{stage}`: failed to ")?;
         }
         f.write_str(&self.message)?;
         match &self.hint {

@@ -171,7 +171,13 @@ impl<'a> Worker<'a> {
             return Ok(self.computed);
         }
         let message = format!("{}{}", describe(status), tail(self.log));
-        let hint = format!("its log is {}", self.log.display());
+        let mut hint = format!("its log is {}", self.log.display());
+        if status.signal().is_some() {
+            hint.push_str(
+                "; run again: what is committed is kept, and a stage that left a checkpoint goes \
+                 on from it",
+            );
+        }
         Err(Halt::Failed(StageFailure::new(message).with_hint(hint)))
     }
 }

@@ -122,10 +122,14 @@ impl Task<'_> {
             Some(attempts) => attempts.create(&self.ready.key)?,
             None => return Err(self.fail("the run has no place to write to")),
         };
-        let job = self.job(inputs, attempt.join("out"), store.partial(&self.ready.key)?);
+        let job = self.job(
+            inputs,
+            attempt.dir().join("out"),
+            store.partial(&self.ready.key)?,
+        );
         let (started, clock) = (now_rfc3339(), Instant::now());
         let mut computed = if self.device.is_some() {
-            self.in_worker(&job, &attempt, spawn)?
+            self.in_worker(&job, attempt.dir(), spawn)?
         } else {
             self.in_engine(&job)?
         };
@@ -136,7 +140,7 @@ impl Task<'_> {
         let outputs = store.take_outputs(&job.output_dir, outputs(&self.stage.spec))?;
         self.name_leftovers(&job.output_dir);
         let provenance = self.provenance(started, clock, &mut computed);
-        let _ = std::fs::remove_dir_all(&attempt);
+        drop(attempt);
         let graph = &self.context.session.graph;
         let spec = &self.stage.spec;
         Ok(ActionRecord {

@@ -34,7 +34,7 @@ pub use exporter::Exporter;
 pub use input::{ReportInput, ReportStage, RunFacts, StageStatus};
 pub use model::Report;
 
-/// Where [`write`] put the report.
+/// Where [`write()`] put the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportPaths {
     /// One self-contained page.

@@ -18,11 +18,33 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// A new directory for an attempt at a stage.
-    pub fn create(&self, key: &StageKey) -> Result<PathBuf, StoreError> {
+    /// A new directory for an attempt at a stage, removed when the attempt is
+    /// over, however it ends: a failed stage's output must not fill the disk
+    /// for the others.
+    pub fn create(&self, key: &StageKey) -> Result<Attempt, StoreError> {
         let dir = self.dir.join(unique_name(&key.0.short()));
-        make_dir(&dir.join("out"))?;
-        Ok(dir)
+        let attempt = Attempt { dir };
+        make_dir(&attempt.dir.join("out"))?;
+        Ok(attempt)
+    }
+}
+
+/// The directory of one attempt at a stage; goes away with this.
+#[derive(Debug)]
+pub struct Attempt {
+    dir: PathBuf,
+}
+
+impl Attempt {
+    /// The directory; `out` in it takes the outputs.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let _ = remove_dir(&self.dir);
     }
 }
 

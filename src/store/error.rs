@@ -9,7 +9,7 @@ use crate::digest::Digest;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file system said no.
-    #[error("failed to {doing} {}: {source}{}", .path.display(), way_out(.source))]
+    #[error("failed to {doing} {}: {source}{}", .path.display(), way_out(.doing, .source))]
     Io {
         /// What was tried.
         doing: &'static str,
@@ -50,6 +50,9 @@ pub enum StoreError {
         /// What to do about it; may be empty.
         hint: String,
     },
+    /// A directory that should be a cache is none.
+    #[error("failed to clean {}: it is no cache of moreline (its CACHEDIR.TAG is missing); name the right one as `cache` in the site file", .0.display())]
+    NoCache(PathBuf),
     /// A target that must be empty is not.
     #[error("failed to write into {}: it is not empty; name a new or empty directory", .0.display())]
     NotEmpty(PathBuf),
@@ -65,14 +68,17 @@ impl StoreError {
     }
 }
 
-fn way_out(error: &io::Error) -> &'static str {
+fn way_out(doing: &str, error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::PermissionDenied if doing.starts_with("read") => {
+            "; give yourself the right to read it"
+        }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; make room (`moreline cache gc`) or set `cache` in the site file to another disk, \
              then run again: everything committed is kept"
         }
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            "; set `cache` in the site file to a directory that can be written"
+            "; make it writable, or set `cache` in the site file to a directory that is"
         }
         _ => "",
     }

@@ -106,6 +106,9 @@ impl Store {
         if !self.root.join("locks").exists() {
             return Ok(Collected::default());
         }
+        if !self.is_cache() {
+            return Err(StoreError::NoCache(self.root.clone()));
+        }
         let Ok(_lock) = Lock::try_exclusive(&self.cache_lock())? else {
             return Err(StoreError::InUse(self.root.clone()));
         };

@@ -36,9 +36,9 @@ mod view;
 
 use std::path::{Path, PathBuf};
 
-pub use attempt::Attempts;
+pub use attempt::{Attempt, Attempts};
 pub(crate) use clock::{nanos_now, now_rfc3339, rfc3339, seconds_now};
-pub(crate) use durable::{make_dir, replace};
+pub(crate) use durable::{make_dir, replace, unique_name};
 pub(crate) use error::AtPath;
 pub use error::StoreError;
 pub use fetch::{FetchWatch, HUB, Hub, HubModel, ModelLock, PinnedModel};
@@ -77,6 +77,11 @@ impl Store {
 
     /// Makes the store's directories, for a run that will write.
     pub fn prepare(&self) -> Result<(), StoreError> {
+        make_dir(&self.root)?;
+        let tag = self.root.join("CACHEDIR.TAG");
+        if !tag.exists() {
+            replace(&tag, TAG.as_bytes(), true)?;
+        }
         for dir in [
             "objects",
             "actions",
@@ -89,11 +94,13 @@ impl Store {
         ] {
             make_dir(&self.root.join(dir))?;
         }
-        let tag = self.root.join("CACHEDIR.TAG");
-        if !tag.exists() {
-            replace(&tag, TAG.as_bytes(), true)?;
-        }
         Ok(())
+    }
+
+    /// True if the directory carries the mark of a cache of this program:
+    /// nothing is removed from any other.
+    fn is_cache(&self) -> bool {
+        std::fs::read(self.root.join("CACHEDIR.TAG")).is_ok_and(|tag| tag == TAG.as_bytes())
     }
 
     /// The store's directory.

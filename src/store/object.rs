@@ -50,9 +50,13 @@ impl Store {
     pub(super) fn put_manifest(&self, manifest: &Manifest) -> Result<Digest, StoreError> {
         let dir = self.root.join("objects");
         let temporary = dir.join(unique_name(".tmp"));
-        fs::write(&temporary, manifest.to_bytes()).at("write", &temporary)?;
-        let (digest, _) = self.put_file(&temporary)?;
-        Ok(digest)
+        let put = fs::write(&temporary, manifest.to_bytes())
+            .at("write", &temporary)
+            .and_then(|()| self.put_file(&temporary));
+        if put.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        Ok(put?.0)
     }
 
     /// Whether an object's bytes are what its name says: looked up in the memo

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::manifest::is_safe;
 use crate::digest::Digest;
 use crate::plan::StageKey;
 
@@ -144,6 +145,8 @@ impl ActionRecord {
             return None;
         }
         let record: Self = serde_json::from_str(text).ok()?;
-        (record.format == RECORD_FORMAT).then_some(record)
+        let plain = |name: &String| is_safe(name) && !name.contains('/');
+        let sound = record.format == RECORD_FORMAT && record.outputs.keys().all(plain);
+        sound.then_some(record)
     }
 }

@@ -1,8 +1,10 @@
 //! The program as its users meet it: exit codes, messages, JSON.
 
 mod bad_input;
+mod disk;
 mod experiments;
 mod fixture;
 mod interrupt;
+mod json;
 mod queries;
 mod running;

@@ -75,6 +75,24 @@ fn a_failed_stage_takes_down_what_depends_on_it() {
 }
 
 #[test]
+fn a_killed_worker_is_told_with_its_signal_and_the_way_on() {
+    let toy = Toy::new();
+    toy.order("kill.rm:more");
+    let said = toy.run(&["run", "toy.toml", "--only", "rm"]);
+    insta::with_settings!({filters => FILTERS}, {
+        insta::assert_snapshot!(said.snapshot());
+    });
+    let log = said.err.split("its log is DIR/").nth(1).expect("a path");
+    let log = log.split(';').next().expect("a path");
+    let text = std::fs::read_to_string(toy.path(log)).expect("the log");
+    assert!(text.contains("the last words"), "{text}");
+    toy.revoke("kill.rm:more");
+    let (summary, code) = toy.json(&["run", "toy.toml", "--json", "--only", "rm"]);
+    assert_eq!(code, 0);
+    assert_eq!(states(&summary), ["rm:uniform=cached", "rm:more=ran"]);
+}
+
+#[test]
 fn only_what_is_asked_for_runs() {
     let toy = Toy::new();
     let (summary, _) = toy.json(&["run", "toy.toml", "--json", "--only", "eval:more"]);

@@ -13,6 +13,9 @@ emit '{"event":"started","protocol":1,"fingerprint":{"libtorch":"none","device":
 emit '{"event":"progress","phase":"working","done":1,"total":2,"unit":"rows"}'
 [ -e "$CONTROL/hang.$STAGE" ] && { echo $$ > "$CONTROL/pid.$STAGE"; sleep 60 & wait; }
 [ -e "$CONTROL/fail.$STAGE" ] && { emit '{"event":"failed","message":"row 3 of helpful.jsonl is bad","hint":"mend it"}'; exit 1; }
+[ -e "$CONTROL/kill.$STAGE" ] && { echo "the last words" >&2; kill -9 $$; }
+[ -e "$CONTROL/large.$STAGE" ] && { head -c 4000000 /dev/zero > "$OUT/fed.jsonl" || {
+  emit '{"event":"failed","message":"write fed.jsonl: No space left on device","hint":"make room"}'; exit 1; }; }
 [ -e "$CONTROL/warn.$STAGE" ] && emit '{"event":"log","level":"warn","message":"half of the rows are tied"}'
 
 PROMPT='[{"role":"user","content":"Say hello."}]'

@@ -191,6 +191,42 @@ fn cleaning_waits_for_no_run_and_breaks_none() {
 }
 
 #[test]
+fn a_directory_that_is_no_cache_is_not_cleaned() {
+    let fixture = Fixture::new();
+    for name in ["locks", "views", "partial"] {
+        fs::create_dir_all(fixture.cache().join(name)).unwrap();
+        fs::write(fixture.cache().join(name).join("mine"), "").unwrap();
+    }
+    let store = engine::store(&fixture.experiment, &fixture.site);
+    let message = store.gc(false).unwrap_err().to_string();
+    assert!(message.contains("is no cache of moreline"), "{message}");
+    assert!(fixture.cache().join("views/mine").exists());
+}
+
+/// The same key, made anew, may give other bytes: what lies beside the
+/// experiment follows.
+#[test]
+fn results_beside_the_experiment_follow_the_cache() {
+    let fixture = Fixture::new();
+    fixture.run();
+    fs::remove_file(fixture.object("gen", "responses.jsonl")).unwrap();
+    fixture.order("const.gen");
+    fixture.run();
+    let view = engine::inspect(&fixture.experiment, &fixture.site).unwrap();
+    let inside = fs::read(&view.stage("gen").unwrap().outputs["responses.jsonl"]).unwrap();
+    let beside = fs::read(fixture.path("outputs/toy/gen/responses.jsonl")).unwrap();
+    assert!(String::from_utf8_lossy(&inside).contains("constant"));
+    assert_eq!(inside, beside);
+    let leftovers = fs::read_dir(fixture.path("outputs/toy/gen")).unwrap();
+    let hidden = |name: std::ffi::OsString| name.to_string_lossy().starts_with('.');
+    assert!(
+        !leftovers
+            .map(|entry| entry.unwrap().file_name())
+            .any(hidden)
+    );
+}
+
+#[test]
 fn a_cache_that_cannot_be_made_is_named() {
     let mut fixture = Fixture::new();
     fs::write(fixture.path("file"), "").unwrap();
