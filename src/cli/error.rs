@@ -99,8 +99,8 @@ impl CliError {
                 (errors.to_string(), problems)
             }
             Self::Engine(EngineError::Inputs(problems)) => {
-                let problems: Vec<Value> = problems.iter().map(|p| json!(p)).collect();
-                (input_count(problems.len()), problems)
+                let objects = problems.iter().map(input_problem).collect();
+                (input_count(problems.len()), objects)
             }
             other => (other.to_string(), Vec::new()),
         };
@@ -139,6 +139,14 @@ fn config_problem(error: &ConfigError) -> Value {
     })
 }
 
+fn input_problem(problem: &StageFailure) -> Value {
+    json!({
+        "message": format!("failed to {}", problem.message),
+        "hint": problem.hint,
+        "stage": problem.stage,
+    })
+}
+
 fn input_count(problems: usize) -> String {
     let errors = match problems {
         1 => "1 error".to_owned(),
@@ -154,7 +162,8 @@ fn inputs(problems: &[StageFailure]) -> String {
         let mark = terminal::paint_err(terminal::Colour::Red, "×");
         let stage = problem.stage.as_ref();
         let stage = stage.map_or_else(String::new, |stage| format!("stage `{stage}`: "));
-        text.push_str(&format!("  {mark} {stage}failed to {}\n", problem.message));
+        let message = problem.message.replace('\n', "\n    ");
+        text.push_str(&format!("  {mark} {stage}failed to {message}\n"));
         if let Some(hint) = &problem.hint {
             text.push_str(&format!("    help: {hint}\n"));
         }

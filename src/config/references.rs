@@ -1,6 +1,6 @@
 //! Names and what refers to them: missing, of the wrong type, in a circle.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use moreline_protocol::artifact::{ArtifactType, RoleDecl, outputs, roles};
 use moreline_protocol::spec::StageSpec;
@@ -12,10 +12,15 @@ use super::node::{Node, Table};
 use super::source::At;
 use super::suggest;
 
+/// The tables whose entries can be referred to, by name alone.
+const TABLES: [&str; 4] = ["model", "data", "prompts", "stage"];
+
 /// Everything that can be referred to.
 pub(super) struct Referents<'a> {
     /// Models and sets by name, with what they hold.
     declared: BTreeMap<&'a str, ArtifactType>,
+    /// Names of several things: reported as that, and as nothing else.
+    shared: BTreeSet<&'a str>,
     /// Cells by name.
     cells: HashMap<&'a str, usize>,
     /// Cell names by stage table.
@@ -63,7 +68,7 @@ pub(super) fn check(
 pub(super) fn duplicates(document: &Table) -> Vec<Problem> {
     let mut first: HashMap<&str, (&str, &At)> = HashMap::new();
     let mut problems = Vec::new();
-    for top in ["model", "data", "prompts", "stage"] {
+    for top in TABLES {
         let table = document.get(top).and_then(Node::as_table);
         for entry in table.into_iter().flat_map(|table| &table.entries) {
             match first.get(entry.key.as_str()) {
@@ -98,9 +103,19 @@ impl<'a> Referents<'a> {
                 declared.insert(name, artifact);
             }
         }
+        let (mut names, mut shared) = (BTreeSet::new(), BTreeSet::new());
+        for top in TABLES {
+            let table = document.get(top).and_then(Node::as_table);
+            for name in table.into_iter().flat_map(Table::keys) {
+                if !names.insert(name) {
+                    shared.insert(name);
+                }
+            }
+        }
         let cells_by_name = cells.iter().enumerate();
         Self {
             declared,
+            shared,
             cells: cells_by_name.map(|(i, c)| (c.name.as_str(), i)).collect(),
             by_base: cells_by_base(cells),
             specs,
@@ -113,6 +128,9 @@ impl<'a> Referents<'a> {
         let Some(name) = node.as_str() else {
             return Ok(None); // the type was reported already
         };
+        if self.shared.contains(name) {
+            return Ok(None);
+        }
         if let Some(artifact) = self.declared.get(name) {
             return if role.accepts.contains(artifact) {
                 Ok(None)

@@ -252,7 +252,7 @@ pub(super) fn append(log: &Path, line: &str) {
     let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
 }
 
-/// The end of a log, on lines of its own.
+/// The end of a log, on lines of its own; nothing if it is empty.
 fn tail(log: &Path) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = std::fs::File::open(log)?;
@@ -272,5 +272,5 @@ fn tail(log: &Path) -> String {
     if last.is_empty() {
         return String::new();
     }
-    format!("; the end of its log:{}", shown.collect::<String>())
+    format!("\n  the end of its log:{}", shown.collect::<String>())
 }

@@ -37,8 +37,8 @@ pub enum StoreError {
     /// Another process uses the cache.
     #[error("failed to clean the cache {}: a run is using it; try again when it is over", .0.display())]
     InUse(PathBuf),
-    /// Waiting for a lock was stopped.
-    #[error("failed to wait for the lock of a stage: stopped")]
+    /// Waiting for a lock, or fetching, was stopped.
+    #[error("failed to go on: stopped; run again to continue, what is committed is kept")]
     Stopped,
     /// A model could not be fetched.
     #[error("failed to fetch {what}: {problem}{}{hint}", if .hint.is_empty() { "" } else { "; " })]

@@ -1,0 +1,137 @@
+//! Disks that are full and caches that may only be read.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::fixture::{FILTERS, Toy};
+
+/// A small file system of its own, taken away with this.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts it; none, with a word on standard error, where that is not
+    /// permitted.
+    fn mount(at: PathBuf, options: &str) -> Option<Self> {
+        std::fs::create_dir_all(&at).expect("a directory");
+        match mount(&["-t", "tmpfs", "-o", options, "tmpfs"], &at) {
+            Ok(()) => Some(Self(at)),
+            Err(why) => {
+                eprintln!("not tested: no file system can be mounted here: {why}");
+                None
+            }
+        }
+    }
+
+    fn change(&self, options: &str) {
+        let options = format!("remount,{options}");
+        mount(&["-o", &options], &self.0).expect("a changed file system");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn mount(arguments: &[&str], at: &Path) -> Result<(), String> {
+    let output = Command::new("mount")
+        .args(arguments)
+        .arg(at)
+        .output()
+        .map_err(|error| error.to_string())?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_what_is_committed() {
+    let toy = Toy::new();
+    let Some(disk) = SmallDisk::mount(toy.path("cache"), "size=768k") else {
+        return;
+    };
+    let before = toy.run(&["run", "toy.toml", "--only", "rm"]);
+    assert_eq!(before.code, 0, "{}", before.err);
+    fill(&toy.path("cache/filler"));
+    let full = toy.run(&["run", "toy.toml"]);
+    assert_eq!(full.code, 3, "{}\n{}", full.out, full.err);
+    insta::with_settings!({filters => disk_filters()}, {
+        insta::assert_snapshot!("a_full_disk", full.snapshot());
+    });
+    let (object, code) = toy.json(&["run", "toy.toml", "--json"]);
+    assert_eq!((code, &object["exit_code"]), (3, &3.into()));
+    assert_eq!(kept(&toy), ["rm:uniform", "rm:more"]);
+    assert_eq!(toy.run(&["show", "toy.toml", "rm:more"]).code, 0);
+    disk.change("size=4m");
+    let (summary, code) = toy.json(&["run", "toy.toml", "--json"]);
+    assert_eq!(code, 0);
+    assert_eq!(summary["stages"][0]["state"], "cached");
+    assert_eq!(toy.run(&["cache", "verify", "toy.toml"]).code, 0);
+}
+
+/// The disk fills up while a stage writes its output.
+#[test]
+fn a_disk_that_fills_up_fails_that_stage_only() {
+    let toy = Toy::new();
+    let Some(disk) = SmallDisk::mount(toy.path("cache"), "size=1m") else {
+        return;
+    };
+    toy.order("large.rm:more");
+    let said = toy.run(&["run", "toy.toml", "-j", "1"]);
+    assert_eq!(said.code, 1, "{}\n{}", said.out, said.err);
+    assert!(said.err.contains("No space left on device"), "{}", said.err);
+    let kept = kept(&toy);
+    assert!(kept.contains(&"rm:uniform".to_owned()), "{kept:?}");
+    assert!(kept.contains(&"sample".to_owned()), "{kept:?}");
+    assert!(!kept.contains(&"rm:more".to_owned()), "{kept:?}");
+    disk.change("size=8m");
+    let (_, code) = toy.json(&["run", "toy.toml", "--json"]);
+    assert_eq!(code, 0);
+    assert_eq!(toy.run(&["cache", "verify", "toy.toml"]).code, 0);
+}
+
+#[test]
+fn a_cache_that_may_only_be_read_still_answers() {
+    let toy = Toy::new();
+    let Some(disk) = SmallDisk::mount(toy.path("cache"), "size=8m") else {
+        return;
+    };
+    assert_eq!(toy.run(&["run", "toy.toml"]).code, 0);
+    disk.change("ro");
+    let (summary, code) = toy.json(&["run", "toy.toml", "--json"]);
+    assert_eq!(code, 0);
+    let stages = summary["stages"].as_array().unwrap();
+    assert!(stages.iter().all(|stage| stage["state"] == "cached"));
+    assert_eq!(toy.run(&["show", "toy.toml", "verdict"]).code, 0);
+    let said = toy.run(&["run", "toy.toml", "--set", "stage.sample.seed=5"]);
+    assert_eq!(said.code, 3, "{}", said.err);
+    insta::with_settings!({filters => disk_filters()}, {
+        insta::assert_snapshot!("a_cache_that_may_only_be_read", said.snapshot());
+    });
+}
+
+/// Writes until nothing more fits.
+fn fill(path: &Path) {
+    use std::io::Write;
+    let mut file = std::fs::File::create(path).expect("a file");
+    while file.write_all(&[0; 4096]).is_ok() {}
+    while file.write_all(&[0]).is_ok() {}
+}
+
+fn disk_filters() -> Vec<(&'static str, &'static str)> {
+    let mut filters = FILTERS.to_vec();
+    filters.push((r"\.tmp-[0-9a-f-]+", "[temporary]"));
+    filters
+}
+
+/// Names of the stages whose results are in the cache.
+fn kept(toy: &Toy) -> Vec<String> {
+    let (status, code) = toy.json(&["status", "toy.toml", "--json"]);
+    assert_eq!(code, 0);
+    let stages = status["stages"].as_array().expect("stages");
+    let cached = stages.iter().filter(|stage| stage["state"] == "cached");
+    let name = |stage: &serde_json::Value| stage["name"].as_str().expect("a name").to_owned();
+    cached.map(name).collect()
+}
