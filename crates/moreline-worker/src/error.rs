@@ -71,9 +71,9 @@ impl WorkerError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Input { hint, .. } => Some(hint.clone()),
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Some("free some space; finished stages are kept, and the same command goes on".into())
-            }
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Some(
+                "free some space; finished stages are kept, and the same command goes on".into(),
+            ),
             Self::Diverged { .. } => Some("lower `lr`, or look for bad rows in the data".into()),
             _ => None,
         }

@@ -68,7 +68,11 @@ pub struct Shape {
 ///
 /// # Errors
 /// Unreadable rows, prompts without answers, nothing left to predict.
-pub fn read(context: &Context<'_>, tokenizer: &Tokenizer, shape: Shape) -> Result<Examples, WorkerError> {
+pub fn read(
+    context: &Context<'_>,
+    tokenizer: &Tokenizer,
+    shape: Shape,
+) -> Result<Examples, WorkerError> {
     let mut examples = Examples::default();
     let texts = Texts::new(tokenizer, shape.template);
     for (set, input) in context.job.inputs_of("data").enumerate() {
@@ -105,12 +109,21 @@ pub fn read(context: &Context<'_>, tokenizer: &Tokenizer, shape: Shape) -> Resul
                 });
             }
             let group = Group::share(std::slice::from_ref(&cut.tokens));
-            examples.rows.push(Labelled { set, row, group, tokens: cut.tokens, first });
+            examples.rows.push(Labelled {
+                set,
+                row,
+                group,
+                tokens: cut.tokens,
+                first,
+            });
         }
     }
     if examples.rows.is_empty() {
         return Err(WorkerError::input(
-            format!("use {}: no example has a token to predict", examples.names.join(", ")),
+            format!(
+                "use {}: no example has a token to predict",
+                examples.names.join(", ")
+            ),
             "raise `max_length`, or give rows with a response",
         ));
     }
@@ -125,11 +138,21 @@ fn example_rows(context: &Context<'_>, input: &Input) -> Result<Vec<ExampleRow>,
     let rows = read_prompts(&input.path, range)?;
     let answered: Vec<ExampleRow> = rows
         .into_iter()
-        .filter_map(|row| Some(ExampleRow { prompt: row.prompt, response: row.answer?, score: None }))
+        .filter_map(|row| {
+            Some(ExampleRow {
+                prompt: row.prompt,
+                response: row.answer?,
+                score: None,
+            })
+        })
         .collect();
     if answered.is_empty() {
         return Err(WorkerError::input(
-            format!("use `{}` ({}): none of its prompts has an answer", input.name, input.path.display()),
+            format!(
+                "use `{}` ({}): none of its prompts has an answer",
+                input.name,
+                input.path.display()
+            ),
             "give its rows an `answer`",
         ));
     }

@@ -28,7 +28,12 @@ pub fn perplexity(context: &Context<'_>, spec: &Perplexity) -> Result<Outcome, W
     let started = Instant::now();
     let path = &context.input("model")?.path;
     let tokenizer = Tokenizer::load(path)?;
-    let model = LoadedModel::open(path, Head::Language, compute_kind(spec.precision), context.device)?;
+    let model = LoadedModel::open(
+        path,
+        Head::Language,
+        compute_kind(spec.precision),
+        context.device,
+    )?;
     tokenizer.check_fits(model.decoder.config.vocab_size)?;
     let shape = Shape {
         template: spec.template,
@@ -88,7 +93,11 @@ fn of_records(records: &[&PerplexityRow]) -> Value {
 }
 
 /// Summed log-probability of each example's counted tokens.
-fn measure(context: &Context<'_>, model: &LoadedModel, rows: &[Labelled]) -> Result<Vec<f64>, WorkerError> {
+fn measure(
+    context: &Context<'_>,
+    model: &LoadedModel,
+    rows: &[Labelled],
+) -> Result<Vec<f64>, WorkerError> {
     let mut journal = Journal::<f64>::open(&context.job.partial_dir)?;
     let sizes: Vec<usize> = rows.iter().map(|row| row.tokens.len()).collect();
     for run in micro::cut(&sizes, context.token_budget()) {
@@ -103,14 +112,20 @@ fn measure(context: &Context<'_>, model: &LoadedModel, rows: &[Labelled]) -> Res
             }
             journal.append(run.clone().zip(found).collect())?;
         }
-        context.events.progress("measuring", run.end, rows.len(), "records");
+        context
+            .events
+            .progress("measuring", run.end, rows.len(), "records");
     }
     Ok(journal.into_records())
 }
 
 /// Summed log-probability (nats) of each example's counted tokens, one packed batch.
 pub fn sequence_logprobs(model: &LoadedModel, rows: &[&Labelled]) -> Vec<f64> {
-    let LoadedModel { decoder, flats, device } = model;
+    let LoadedModel {
+        decoder,
+        flats,
+        device,
+    } = model;
     let groups = rows.iter().map(|row| &row.group);
     let packed = Packed::new(groups, &decoder.config, model.kind(), *device);
     let plan = LabelPlan::new(&packed, rows, *device);

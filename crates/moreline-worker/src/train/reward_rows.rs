@@ -57,11 +57,17 @@ pub(crate) fn read_sets(
                 Ok(row) => usable.push(row),
                 Err(reason) => *sets.dropped.entry(reason).or_default() += 1,
             }
-            context.events.progress("tokenising", index + 1, rows.len(), "rows");
+            context
+                .events
+                .progress("tokenising", index + 1, rows.len(), "rows");
         }
         if usable.is_empty() {
             return Err(WorkerError::input(
-                format!("train on `{}`: none of its {} rows can be used", input.name, rows.len()),
+                format!(
+                    "train on `{}`: none of its {} rows can be used",
+                    input.name,
+                    rows.len()
+                ),
                 "raise `max_length`, or give rows whose responses differ in text and score",
             ));
         }
@@ -70,9 +76,15 @@ pub(crate) fn read_sets(
     }
     let left_out: u64 = sets.dropped.values().sum();
     if left_out > 0 {
-        let counts = sets.dropped.iter().filter(|(_, n)| **n > 0).map(|(why, n)| format!("{n} {why}"));
+        let counts = sets
+            .dropped
+            .iter()
+            .filter(|(_, n)| **n > 0)
+            .map(|(why, n)| format!("{n} {why}"));
         let counts = counts.collect::<Vec<_>>().join(", ");
-        context.events.log(Level::Info, format!("{left_out} rows left out: {counts}"));
+        context
+            .events
+            .log(Level::Info, format!("{left_out} rows left out: {counts}"));
     }
     Ok(sets)
 }
@@ -99,7 +111,12 @@ fn prepare(
     let (sequences, scores) = Texts::new(tokenizer, text.template).preference(row, pairs)?;
     let mut kept = Vec::with_capacity(sequences.len());
     for (response, tokens) in sequences.into_iter().enumerate() {
-        let fitted = truncate(tokens, text.max_length as usize, text.truncation, Ends::of(tokenizer));
+        let fitted = truncate(
+            tokens,
+            text.max_length as usize,
+            text.truncation,
+            Ends::of(tokenizer),
+        );
         let Some(sequence) = fitted else {
             return Ok(Err("too_long"));
         };
@@ -119,5 +136,9 @@ fn prepare(
     if kept.iter().all(|tokens| *tokens == kept[0]) {
         return Ok(Err("identical"));
     }
-    Ok(Ok(RewardRow { task: place.task, group: Group::share(&kept), scores }))
+    Ok(Ok(RewardRow {
+        task: place.task,
+        group: Group::share(&kept),
+        scores,
+    }))
 }
