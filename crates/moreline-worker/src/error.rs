@@ -71,6 +71,7 @@ impl WorkerError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Input { hint, .. } => Some(hint.clone()),
+            Self::Rows(rows) => rows.hint().map(str::to_owned),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Some(
                 "free some space; finished stages are kept, and the same command goes on".into(),
             ),
