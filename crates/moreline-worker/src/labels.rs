@@ -45,7 +45,7 @@ pub struct Examples {
     pub rows: Vec<Labelled>,
     /// The first texts of each input, as fed.
     pub fed: Vec<FedRow>,
-    /// Rows left out: too long, or nothing left to predict.
+    /// Rows left out: no answer, too long, or nothing left to predict.
     pub dropped: u64,
     /// Rows that were cut.
     pub truncated: u64,
@@ -77,7 +77,9 @@ pub fn read(
     let texts = Texts::new(tokenizer, shape.template);
     for (set, input) in context.job.inputs_of("data").enumerate() {
         examples.names.push(input.name.clone());
-        for (row, example) in example_rows(context, input)?.into_iter().enumerate() {
+        let (rows, unanswered) = example_rows(context, input)?;
+        examples.dropped += unanswered;
+        for (row, example) in rows {
             let made = texts.example(&example.prompt, &example.response)?;
             let ends = Ends::of(tokenizer);
             let whole = made.tokens.len();
@@ -98,7 +100,8 @@ pub fn read(
                 continue;
             }
             examples.truncated += u64::from(cut.truncated > 0);
-            if (row as u64) < FED_ROWS {
+            let shown = examples.fed.iter().filter(|fed| fed.set == input.name);
+            if (shown.count() as u64) < FED_ROWS {
                 examples.fed.push(FedRow {
                     set: input.name.clone(),
                     row: row as u64,
@@ -130,20 +133,28 @@ pub fn read(
     Ok(examples)
 }
 
-fn example_rows(context: &Context<'_>, input: &Input) -> Result<Vec<ExampleRow>, WorkerError> {
+/// Rows by their index in the set.
+type Indexed = Vec<(usize, ExampleRow)>;
+
+/// The examples of an input, and the number of its prompts without an answer.
+fn example_rows(context: &Context<'_>, input: &Input) -> Result<(Indexed, u64), WorkerError> {
     let range = context.rows(input);
     if input.artifact == ArtifactType::Examples {
-        return Ok(read_examples(&input.path, range)?);
+        let rows = read_examples(&input.path, range)?;
+        return Ok((rows.into_iter().enumerate().collect(), 0));
     }
     let rows = read_prompts(&input.path, range)?;
-    let answered: Vec<ExampleRow> = rows
+    let read = rows.len();
+    let answered: Indexed = rows
         .into_iter()
-        .filter_map(|row| {
-            Some(ExampleRow {
+        .enumerate()
+        .filter_map(|(index, row)| {
+            let example = ExampleRow {
                 prompt: row.prompt,
                 response: row.answer?,
                 score: None,
-            })
+            };
+            Some((index, example))
         })
         .collect();
     if answered.is_empty() {
@@ -156,7 +167,8 @@ fn example_rows(context: &Context<'_>, input: &Input) -> Result<Vec<ExampleRow>,
             "give its rows an `answer`",
         ));
     }
-    Ok(answered)
+    let unanswered = (read - answered.len()) as u64;
+    Ok((answered, unanswered))
 }
 
 /// Where a packed batch predicts, and what.

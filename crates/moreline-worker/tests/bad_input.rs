@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use moreline_protocol::artifact::ArtifactType;
 use moreline_protocol::job::Job;
+use moreline_protocol::spec::StageSpec;
 use serde_json::{Map, Value, json};
 
 use crate::tiny::{
@@ -107,7 +108,9 @@ fn shard(bench: &Bench, second: &[&str]) {
     let mut map = Map::new();
     edit_weights(&model, |header, _| {
         let names = header.keys().filter(|name| *name != "__metadata__");
-        map = names.map(|name| (name.clone(), json!("a.safetensors"))).collect();
+        map = names
+            .map(|name| (name.clone(), json!("a.safetensors")))
+            .collect();
     });
     for name in second {
         map[*name] = json!("b.safetensors");
@@ -164,6 +167,21 @@ fn an_over_long_prompt() {
 }
 
 #[test]
+fn an_over_long_prompt_is_refused_before_the_others_are_answered() {
+    let bench = Bench::new();
+    let mut prompts = answered_prompts(3);
+    prompts.push(json!({"prompt": "a".repeat(300)}));
+    let mut job = generate_job(&bench, &prompts);
+    let StageSpec::Generate(spec) = &mut job.spec else {
+        unreachable!()
+    };
+    spec.samples = 64;
+    let said = failure(&bench, &job);
+    assert!(said.contains("prompt 3 (from 0): over-long"), "{said}");
+    assert!(!job.partial_dir.join("journal.jsonl").exists());
+}
+
+#[test]
 fn a_language_model_in_place_of_a_reward_model() {
     let bench = Bench::new();
     let job = score_job(&bench, bench.path("model"));
@@ -173,7 +191,10 @@ fn a_language_model_in_place_of_a_reward_model() {
 #[test]
 fn prompts_without_answers() {
     let bench = Bench::new();
-    let job = perplexity_job(&bench, &[json!({"prompt": "Ask"}), json!({"prompt": "More"})]);
+    let job = perplexity_job(
+        &bench,
+        &[json!({"prompt": "Ask"}), json!({"prompt": "More"})],
+    );
     insta::assert_snapshot!(failure(&bench, &job));
 }
 
@@ -234,6 +255,23 @@ fn language_model_weights_that_are_not_numbers() {
     insta::assert_snapshot!("nan_perplexity", failure(&bench, &job));
     let job = train_job(&bench, "train", &clear_pairs("kind", 4), 64);
     insta::assert_snapshot!("nan_train_reward", failure(&bench, &job));
+}
+
+#[test]
+fn fine_tuning_that_diverges_says_so_again_when_resumed() {
+    let bench = Bench::new();
+    poison(&bench.path("model"), "model.norm.weight");
+    let path = bench.rows("answers.jsonl", &answered_prompts(4));
+    let spec = json!({
+        "kind": "sft", "model": "base", "data": "answers", "steps": 20, "batch": 2,
+        "max_length": 64, "checkpoint_every": 1,
+    });
+    let data = input("data", "answers", ArtifactType::Prompts, &path);
+    let job = bench.job("sft", spec, vec![bench.base(), data]);
+    let said = failure(&bench, &job);
+    assert!(job.partial_dir.join("checkpoint/state.json").exists());
+    assert_eq!(said, failure(&bench, &job));
+    insta::assert_snapshot!(said);
 }
 
 #[test]

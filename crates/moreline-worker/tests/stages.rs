@@ -41,16 +41,25 @@ fn evaluation_job(bench: &Bench, name: &str, model: &Path, precision: &str) -> J
         "precision": precision, "resamples": 50,
     });
     let set = |set: &str| preferences(set, &bench.path(&format!("{set}.jsonl")));
-    bench.job(name, spec, vec![reward_model(model), set("kind"), set("calm")])
+    bench.job(
+        name,
+        spec,
+        vec![reward_model(model), set("kind"), set("calm")],
+    )
 }
 
 fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("{value} is no number"))
 }
 
 /// Mean of -log sigmoid(chosen - rejected) and the share of right orders.
 fn loss_and_accuracy(records: &[EvaluationRow]) -> (f64, f64) {
-    let margins: Vec<f64> = records.iter().map(|r| r.rewards[0] - r.rewards[1]).collect();
+    let margins: Vec<f64> = records
+        .iter()
+        .map(|r| r.rewards[0] - r.rewards[1])
+        .collect();
     let count = margins.len() as f64;
     let loss = margins.iter().map(|m| (-m).exp().ln_1p()).sum::<f64>() / count;
     let right = margins.iter().filter(|m| **m > 0.0).count() as f64;
@@ -61,7 +70,10 @@ fn check_reward_training(method: &str, precision: &str) {
     let bench = Bench::new();
     let metrics = trained(&bench, "train", method, precision);
     assert_eq!(metrics["steps"], 30);
-    assert_eq!((&metrics["rows"], &metrics["pairs"]), (&json!(24), &json!(24)));
+    assert_eq!(
+        (&metrics["rows"], &metrics["pairs"]),
+        (&json!(24), &json!(24))
+    );
     assert_eq!(metrics["skipped_steps"], 0);
     let tenths = metrics["loss_by_tenths"].as_array().unwrap();
     assert!(number(&tenths[9]) < 0.1, "{tenths:?}");
@@ -119,7 +131,11 @@ fn more_training_tells_clear_pairs_apart_in_bf16() {
 fn an_exported_reward_model_gives_the_loss_that_training_saw() {
     let bench = Bench::new();
     let mut spec = training("uniform", "fp32");
-    for (key, value) in [("steps", json!(1)), ("batch", json!(24)), ("lr", json!(0.0))] {
+    for (key, value) in [
+        ("steps", json!(1)),
+        ("batch", json!(24)),
+        ("lr", json!(0.0)),
+    ] {
         spec[key] = value;
     }
     run(&training_job(&bench, "train", spec));
@@ -177,7 +193,11 @@ fn scores_are_the_rewards_of_evaluation_whatever_else_is_scored() {
         close(record.rewards[1], scores[1], 1e-4);
     }
     let all = found.concat();
-    close(number(&metrics["mean"]), all.iter().sum::<f64>() / 24.0, 1e-9);
+    close(
+        number(&metrics["mean"]),
+        all.iter().sum::<f64>() / 24.0,
+        1e-9,
+    );
     assert_eq!(metrics["responses"], 24);
 
     // The same response twice, beside a far longer one and alone.
@@ -228,7 +248,12 @@ fn perplexity(bench: &Bench, name: &str, model: &Path, budget: u32) -> f64 {
         "kind": "perplexity", "model": "m", "data": "answers", "precision": "fp32",
         "max_length": 128,
     });
-    let data = input("data", "answers", ArtifactType::Prompts, &bench.path("answers.jsonl"));
+    let data = input(
+        "data",
+        "answers",
+        ArtifactType::Prompts,
+        &bench.path("answers.jsonl"),
+    );
     let model = input("model", "m", ArtifactType::LanguageModel, model);
     let mut job = bench.job(name, spec, vec![model, data]);
     job.resources.token_budget = budget;
@@ -259,12 +284,30 @@ fn fine_tuning_lowers_its_loss_and_the_perplexity() {
         let tenths = metrics["loss_by_tenths"].as_array().unwrap();
         assert!(number(&tenths[9]) < 0.6 * number(&tenths[0]), "{tenths:?}");
         let fed: Vec<FedRow> = read_rows(&bench.path("sft/fed.jsonl"));
-        assert!(fed[0].text.ends_with("Count 0\n\nAssistant: one two 0 three</s>"));
+        assert!(
+            fed[0]
+                .text
+                .ends_with("Count 0\n\nAssistant: one two 0 three</s>")
+        );
         let before = perplexity(&bench, "before", &bench.path("model"), 4096);
         let after = perplexity(&bench, "after", &bench.path("sft/model"), 4096);
         assert!(after < 0.6 * before, "{before} to {after}");
         close(after.ln(), number(&tenths[9]), 0.5);
     }
+}
+
+#[test]
+fn prompts_without_an_answer_are_left_out_and_counted() {
+    let bench = Bench::new();
+    let mut rows = answered_prompts(3);
+    rows.insert(1, json!({"prompt": "No answer"}));
+    let path = bench.rows("answers.jsonl", &rows);
+    let spec = json!({"kind": "perplexity", "model": "base", "data": "answers"});
+    let data = input("data", "answers", ArtifactType::Prompts, &path);
+    let metrics = run(&bench.job("perplexity", spec, vec![bench.base(), data]));
+    let records: Vec<PerplexityRow> = read_rows(&bench.path("perplexity/records.jsonl"));
+    assert!(records.iter().map(|record| record.row).eq([0, 2, 3]));
+    assert_eq!(metrics["dropped"], 1);
 }
 
 fn generate_spec() -> Value {
@@ -289,7 +332,10 @@ fn generation_answers_every_prompt_as_often_as_asked() {
     let mut tokens = 0;
     for (i, row) in rows.iter().enumerate() {
         assert_eq!(row.responses.len(), 3);
-        assert_eq!(row.reference.as_deref(), Some(format!("one two {i} three").as_str()));
+        assert_eq!(
+            row.reference.as_deref(),
+            Some(format!("one two {i} three").as_str())
+        );
         for response in &row.responses {
             assert!((1..=12).contains(&response.tokens));
             assert!(response.finish == Finish::Stop || response.tokens == 12);
@@ -314,7 +360,11 @@ fn the_same_job_writes_the_same_bytes() {
     let bench = Bench::new();
     for name in ["one", "two"] {
         trained(&bench, &format!("train-{name}"), "more", "bf16");
-        run(&generate_job(&bench, &format!("generate-{name}"), generate_spec()));
+        run(&generate_job(
+            &bench,
+            &format!("generate-{name}"),
+            generate_spec(),
+        ));
     }
     assert_same_files(&bench.path("train-one"), &bench.path("train-two"));
     assert_same_files(&bench.path("generate-one"), &bench.path("generate-two"));

@@ -35,10 +35,7 @@ impl Bench {
 
     /// Writes the tiny model into the folder `name`.
     pub(crate) fn model(&self, name: &str) -> PathBuf {
-        let (from, to) = (
-            golden_dir().join("models/llama-gqa-tied"),
-            self.path(name),
-        );
+        let (from, to) = (golden_dir().join("models/llama-gqa-tied"), self.path(name));
         fs::create_dir(&to).unwrap();
         for file in ["config.json", "generation_config.json", "model.safetensors"] {
             fs::copy(from.join(file), to.join(file)).unwrap();
@@ -78,7 +75,12 @@ impl Bench {
 
     /// The tiny model as an input.
     pub(crate) fn base(&self) -> Input {
-        input("model", "base", ArtifactType::LanguageModel, &self.path("model"))
+        input(
+            "model",
+            "base",
+            ArtifactType::LanguageModel,
+            &self.path("model"),
+        )
     }
 }
 
@@ -173,7 +175,8 @@ pub(crate) fn clear_pairs(set: &str, rows: usize) -> Vec<Value> {
 
 /// Prompts with answers that share a pattern.
 pub(crate) fn answered_prompts(rows: usize) -> Vec<Value> {
-    let row = |i: usize| json!({"prompt": format!("Count {i}"), "answer": format!("one two {i} three")});
+    let row =
+        |i: usize| json!({"prompt": format!("Count {i}"), "answer": format!("one two {i} three")});
     (0..rows).map(row).collect()
 }
 

@@ -12,7 +12,7 @@ use tch::{Kind, no_grad};
 use crate::batch::{Group, Packed, micro};
 use crate::error::WorkerError;
 use crate::head::to_vec;
-use crate::labels::{self, LabelPlan, Labelled, Shape};
+use crate::labels::{self, Examples, LabelPlan, Labelled, Shape};
 use crate::lm_head::log_probabilities;
 use crate::model::{Head, LoadedModel, compute_kind};
 use crate::network;
@@ -43,7 +43,7 @@ pub fn perplexity(context: &Context<'_>, spec: &Perplexity) -> Result<Outcome, W
     };
     let examples = labels::read(context, &tokenizer, shape)?;
     let setup = started.elapsed().as_secs_f64();
-    let logprobs = measure(context, &model, &examples.rows)?;
+    let logprobs = measure(context, &model, &examples)?;
     let records: Vec<PerplexityRow> = examples
         .rows
         .iter()
@@ -96,17 +96,22 @@ fn of_records(records: &[&PerplexityRow]) -> Value {
 fn measure(
     context: &Context<'_>,
     model: &LoadedModel,
-    rows: &[Labelled],
+    examples: &Examples,
 ) -> Result<Vec<f64>, WorkerError> {
+    let rows = &examples.rows;
     let mut journal = Journal::<f64>::open(&context.job.partial_dir)?;
     let sizes: Vec<usize> = rows.iter().map(|row| row.tokens.len()).collect();
     for run in micro::cut(&sizes, context.token_budget()) {
         if !journal.has_all(run.clone()) {
             let found = sequence_logprobs(model, &rows[run.clone()].iter().collect::<Vec<_>>());
             if let Some(bad) = found.iter().position(|value| !value.is_finite()) {
-                let row = rows[run.start + bad].row;
+                let Labelled { set, row, .. } = rows[run.start + bad];
+                let set = &examples.names[set];
                 return Err(WorkerError::input(
-                    format!("measure perplexity: the log-probability of row {row} is not finite"),
+                    format!(
+                        "measure perplexity: the log-probability of row {row} (from 0) of \
+                         `{set}` is not finite"
+                    ),
                     "the model's weights hold NaN or infinity",
                 ));
             }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::context::{Context, Outcome, metrics, write_fed, write_rows};
 use super::journal::Journal;
 use crate::error::WorkerError;
-use crate::generate::{PromptTokens, Settings, chunks, generate_chunk};
+use crate::generate::{PromptTokens, Settings, check, chunks, generate_chunk};
 use crate::model::{Head, LoadedModel, compute_kind};
 use crate::text::Texts;
 use crate::train::FED_ROWS;
@@ -41,11 +41,13 @@ pub(super) fn generate(context: &Context<'_>, spec: &Generate) -> Result<Outcome
         .collect::<Result<Vec<_>, _>>()?;
     let fed = fed_rows(&input.name, &tokens, &tokenizer)?;
     let prompts = PromptTokens::of_set(tokens);
+    let settings = Settings::from(spec);
+    check(&prompts, &settings, &model.decoder.config)?;
     let setup = started.elapsed().as_secs_f64();
     let sampler = Sampler {
         model: &model,
         tokenizer: &tokenizer,
-        settings: Settings::from(spec),
+        settings,
         leads_with_space: texts.form() == PromptForm::HumanAssistant,
     };
     let responses = sampler.run(context, &prompts)?;

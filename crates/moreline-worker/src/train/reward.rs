@@ -228,7 +228,9 @@ impl<'a> Run<'a> {
             token_budget: self.context.token_budget(),
             kind: compute_kind(self.spec.precision),
         };
-        let outcome = compute.gradients(&rows, &mut self.weights, &mut self.weighting)?;
+        let outcome = compute
+            .gradients(&rows, &mut self.weights, &mut self.weighting)
+            .map_err(|e| e.at_step(step + 1))?;
         let applied = self.optimiser.apply(step, &mut self.weights)?;
         self.tokens += outcome.tokens as u64;
         self.tokens_here += outcome.tokens as u64;

@@ -51,6 +51,7 @@ pub(crate) fn read_sets(
         let rows = read_preferences(&input.path, context.rows(input))?;
         check_preferences(&input.path, &rows)?;
         let mut usable = Vec::with_capacity(rows.len());
+        let before = sets.dropped.clone();
         for (index, row) in rows.iter().enumerate() {
             let place = Place { task, input, index };
             match prepare(tokenizer, text, row, pairs, &place, &mut sets)? {
@@ -64,9 +65,10 @@ pub(crate) fn read_sets(
         if usable.is_empty() {
             return Err(WorkerError::input(
                 format!(
-                    "train on `{}`: none of its {} rows can be used",
+                    "train on `{}`: none of its {} rows can be used: {}",
                     input.name,
-                    rows.len()
+                    rows.len(),
+                    reasons(&sets.dropped, &before)
                 ),
                 "raise `max_length`, or give rows whose responses differ in text and score",
             ));
@@ -76,17 +78,21 @@ pub(crate) fn read_sets(
     }
     let left_out: u64 = sets.dropped.values().sum();
     if left_out > 0 {
-        let counts = sets
-            .dropped
-            .iter()
-            .filter(|(_, n)| **n > 0)
-            .map(|(why, n)| format!("{n} {why}"));
-        let counts = counts.collect::<Vec<_>>().join(", ");
+        let counts = reasons(&sets.dropped, &BTreeMap::new());
         context
             .events
             .log(Level::Info, format!("{left_out} rows left out: {counts}"));
     }
     Ok(sets)
+}
+
+/// How many rows were left out since `before`, and why.
+fn reasons(dropped: &BTreeMap<&str, u64>, before: &BTreeMap<&str, u64>) -> String {
+    let counts = dropped.iter().filter_map(|(why, n)| {
+        let new = n - before.get(why).unwrap_or(&0);
+        (new > 0).then(|| format!("{new} {}", why.replace('_', " ")))
+    });
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 /// Which row is being prepared.

@@ -187,8 +187,11 @@ impl<'a> Run<'a> {
             ("lr", applied.lr),
             ("tokens", tokens as f64),
         ]
+        .into_iter()
+        // JSON has no NaN: a skipped step has no loss.
+        .filter(|(_, value)| value.is_finite())
         .map(|(name, value)| (name.to_owned(), value))
-        .into();
+        .collect();
         self.context.events.scalars(step + 1, &values);
         self.history.push(HistoryRow {
             step: step + 1,
