@@ -1,5 +1,8 @@
 //! Compiles the C++ shim against the libtorch that torch-sys links.
-#![expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts so")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "cargo speaks to build scripts so"
+)]
 
 use std::path::PathBuf;
 

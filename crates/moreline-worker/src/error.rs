@@ -67,14 +67,36 @@ impl WorkerError {
         }
     }
 
+    /// This error, naming the optimiser step if it is about one.
+    pub fn at_step(self, step: u64) -> Self {
+        match self {
+            Self::Diverged { message } => Self::Diverged {
+                message: format!("take optimiser step {step}: {message}"),
+            },
+            other => other,
+        }
+    }
+
     /// What to do about it, where there is more to say than the message does.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Input { hint, .. } => Some(hint.clone()),
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Some("free some space; finished stages are kept, and the same command goes on".into())
-            }
-            Self::Diverged { .. } => Some("lower `lr`, or look for bad rows in the data".into()),
+            Self::Rows(rows) => rows.hint().map(str::to_owned),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Some(
+                "free some space; finished stages are kept, and the same command goes on".into(),
+            ),
+            Self::Format(
+                FormatError::MissingTensor { .. }
+                | FormatError::Shape { .. }
+                | FormatError::Tensor { .. },
+            ) => Some(
+                "the files are incomplete or of another model: fetch or export them again".into(),
+            ),
+            Self::Diverged { .. } => Some(
+                "lower `lr`, or look for bad rows in the data; if it is one of the first steps, \
+                 the model's own weights may hold NaN"
+                    .into(),
+            ),
             _ => None,
         }
     }

@@ -38,7 +38,11 @@ impl PoolPlan {
             }
         }
         let index = Tensor::from_slice(&index).to_device(packed.tokens_t.device());
-        Self { pooling, index, counts }
+        Self {
+            pooling,
+            index,
+            counts,
+        }
     }
 
     /// The pooled embeddings `[R, H]` in fp32 of the R sequences, from the last
@@ -72,7 +76,11 @@ pub fn rewards(embeddings_rh: &Tensor, score: &Tensor) -> Tensor {
 
 /// An fp32 tensor's elements as f64.
 pub fn to_vec(tensor: &Tensor) -> Vec<f64> {
-    let flat = tensor.to_kind(Kind::Double).to_device(tch::Device::Cpu).contiguous().view([-1]);
+    let flat = tensor
+        .to_kind(Kind::Double)
+        .to_device(tch::Device::Cpu)
+        .contiguous()
+        .view([-1]);
     let mut data = vec![0.0f64; flat.numel()];
     flat.copy_data(&mut data, flat.numel());
     data

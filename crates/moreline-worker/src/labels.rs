@@ -45,7 +45,7 @@ pub struct Examples {
     pub rows: Vec<Labelled>,
     /// The first texts of each input, as fed.
     pub fed: Vec<FedRow>,
-    /// Rows left out: too long, or nothing left to predict.
+    /// Rows left out: no answer, too long, or nothing left to predict.
     pub dropped: u64,
     /// Rows that were cut.
     pub truncated: u64,
@@ -68,12 +68,18 @@ pub struct Shape {
 ///
 /// # Errors
 /// Unreadable rows, prompts without answers, nothing left to predict.
-pub fn read(context: &Context<'_>, tokenizer: &Tokenizer, shape: Shape) -> Result<Examples, WorkerError> {
+pub fn read(
+    context: &Context<'_>,
+    tokenizer: &Tokenizer,
+    shape: Shape,
+) -> Result<Examples, WorkerError> {
     let mut examples = Examples::default();
     let texts = Texts::new(tokenizer, shape.template);
     for (set, input) in context.job.inputs_of("data").enumerate() {
         examples.names.push(input.name.clone());
-        for (row, example) in example_rows(context, input)?.into_iter().enumerate() {
+        let (rows, unanswered) = example_rows(context, input)?;
+        examples.dropped += unanswered;
+        for (row, example) in rows {
             let made = texts.example(&example.prompt, &example.response)?;
             let ends = Ends::of(tokenizer);
             let whole = made.tokens.len();
@@ -94,7 +100,8 @@ pub fn read(context: &Context<'_>, tokenizer: &Tokenizer, shape: Shape) -> Resul
                 continue;
             }
             examples.truncated += u64::from(cut.truncated > 0);
-            if (row as u64) < FED_ROWS {
+            let shown = examples.fed.iter().filter(|fed| fed.set == input.name);
+            if (shown.count() as u64) < FED_ROWS {
                 examples.fed.push(FedRow {
                     set: input.name.clone(),
                     row: row as u64,
@@ -105,35 +112,63 @@ pub fn read(context: &Context<'_>, tokenizer: &Tokenizer, shape: Shape) -> Resul
                 });
             }
             let group = Group::share(std::slice::from_ref(&cut.tokens));
-            examples.rows.push(Labelled { set, row, group, tokens: cut.tokens, first });
+            examples.rows.push(Labelled {
+                set,
+                row,
+                group,
+                tokens: cut.tokens,
+                first,
+            });
         }
     }
     if examples.rows.is_empty() {
         return Err(WorkerError::input(
-            format!("use {}: no example has a token to predict", examples.names.join(", ")),
+            format!(
+                "use {}: no example has a token to predict",
+                examples.names.join(", ")
+            ),
             "raise `max_length`, or give rows with a response",
         ));
     }
     Ok(examples)
 }
 
-fn example_rows(context: &Context<'_>, input: &Input) -> Result<Vec<ExampleRow>, WorkerError> {
+/// Rows by their index in the set.
+type Indexed = Vec<(usize, ExampleRow)>;
+
+/// The examples of an input, and the number of its prompts without an answer.
+fn example_rows(context: &Context<'_>, input: &Input) -> Result<(Indexed, u64), WorkerError> {
     let range = context.rows(input);
     if input.artifact == ArtifactType::Examples {
-        return Ok(read_examples(&input.path, range)?);
+        let rows = read_examples(&input.path, range)?;
+        return Ok((rows.into_iter().enumerate().collect(), 0));
     }
     let rows = read_prompts(&input.path, range)?;
-    let answered: Vec<ExampleRow> = rows
+    let read = rows.len();
+    let answered: Indexed = rows
         .into_iter()
-        .filter_map(|row| Some(ExampleRow { prompt: row.prompt, response: row.answer?, score: None }))
+        .enumerate()
+        .filter_map(|(index, row)| {
+            let example = ExampleRow {
+                prompt: row.prompt,
+                response: row.answer?,
+                score: None,
+            };
+            Some((index, example))
+        })
         .collect();
     if answered.is_empty() {
         return Err(WorkerError::input(
-            format!("use `{}` ({}): none of its prompts has an answer", input.name, input.path.display()),
+            format!(
+                "use `{}` ({}): none of its prompts has an answer",
+                input.name,
+                input.path.display()
+            ),
             "give its rows an `answer`",
         ));
     }
-    Ok(answered)
+    let unanswered = (read - answered.len()) as u64;
+    Ok((answered, unanswered))
 }
 
 /// Where a packed batch predicts, and what.

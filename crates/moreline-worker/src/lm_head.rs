@@ -54,7 +54,10 @@ pub fn cross_entropy(
             let labels = labels_r.narrow(0, start, len).unsqueeze(1);
             let logits = x.linear(head_vh, None::<&Tensor>).to_kind(Kind::Float);
             let log_softmax = logits.log_softmax(-1, Kind::Float);
-            loss -= log_softmax.gather(1, &labels, false).sum(Kind::Double).double_value(&[]);
+            loss -= log_softmax
+                .gather(1, &labels, false)
+                .sum(Kind::Double)
+                .double_value(&[]);
             let ones = labels.ones_like().to_kind(Kind::Float).neg();
             let mut grad = log_softmax.exp().scatter_add(1, &labels, &ones);
             let grad = grad.g_mul_scalar_(scale).to_kind(x.kind());
@@ -64,7 +67,11 @@ pub fn cross_entropy(
             }
             grads_x.push(grad.matmul(head_vh));
         }
-        HeadLoss { loss, grad_x: Tensor::cat(&grads_x, 0), grad_head }
+        HeadLoss {
+            loss,
+            grad_x: Tensor::cat(&grads_x, 0),
+            grad_head,
+        }
     })
 }
 

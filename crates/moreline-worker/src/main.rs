@@ -18,7 +18,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
-            say("usage: moreline-worker run --job FILE\n\nThe engine, `moreline`, starts this program.");
+            say(
+                "usage: moreline-worker run --job FILE\n\nThe engine, `moreline`, starts this program.",
+            );
             ExitCode::from(2)
         }
     }
@@ -39,7 +41,10 @@ fn run(path: &Path) -> ExitCode {
         Ok(_) => ExitCode::FAILURE,
         Err(reason) => {
             let message = format!("read the job {}: {reason}", path.display());
-            events.send(&Event::Failed { message, hint: None });
+            events.send(&Event::Failed {
+                message,
+                hint: None,
+            });
             ExitCode::from(2)
         }
     }

@@ -51,7 +51,10 @@ pub struct Example {
 impl<'a> Texts<'a> {
     /// Texts in `template` for the model of `tokenizer`.
     pub fn new(tokenizer: &'a Tokenizer, template: Template) -> Self {
-        Self { tokenizer, template }
+        Self {
+            tokenizer,
+            template,
+        }
     }
 
     /// The form of rows that have a prompt of their own.
@@ -69,7 +72,9 @@ impl<'a> Texts<'a> {
     /// The sequence a reward model reads for a whole published text.
     fn reward_of_text(&self, text: &str) -> Result<Vec<u32>, WorkerError> {
         if matches!(self.template, Template::Auto | Template::Raw) {
-            let framed = self.tokenizer.encode_framed(text, Specials::Plain, Framing::REWARD)?;
+            let framed = self
+                .tokenizer
+                .encode_framed(text, Specials::Plain, Framing::REWARD)?;
             return Ok(framed);
         }
         let (prompt, response) = split_response(parse_dialogue(text)?)?;
@@ -80,21 +85,35 @@ impl<'a> Texts<'a> {
     ///
     /// # Errors
     /// Roles that the template cannot express, a failing template.
-    pub fn reward_of_reply(&self, prompt: &[Message], response: &str) -> Result<Vec<u32>, WorkerError> {
+    pub fn reward_of_reply(
+        &self,
+        prompt: &[Message],
+        response: &str,
+    ) -> Result<Vec<u32>, WorkerError> {
         self.reward_of_messages(&messages(prompt, self.form())?, response)
     }
 
-    fn reward_of_messages(&self, prompt: &[dialogue::Message], response: &str) -> Result<Vec<u32>, WorkerError> {
+    fn reward_of_messages(
+        &self,
+        prompt: &[dialogue::Message],
+        response: &str,
+    ) -> Result<Vec<u32>, WorkerError> {
         let form = self.form();
         let text = render_full(prompt, response, form, self.tokenizer)?;
-        Ok(self.tokenizer.encode_framed(&text, specials(form), Framing::REWARD)?)
+        Ok(self
+            .tokenizer
+            .encode_framed(&text, specials(form), Framing::REWARD)?)
     }
 
     /// The responses of a preference row that are compared, and their scores.
     ///
     /// # Errors
     /// As [`Self::reward_of_reply`].
-    pub fn preference(&self, row: &PreferenceRow, pairs: Pairs) -> Result<(Vec<Vec<u32>>, Vec<f64>), WorkerError> {
+    pub fn preference(
+        &self,
+        row: &PreferenceRow,
+        pairs: Pairs,
+    ) -> Result<(Vec<Vec<u32>>, Vec<f64>), WorkerError> {
         let chosen = compared(&row.scores, pairs);
         let scores = chosen.iter().map(|&i| row.scores[i]).collect();
         let sequence = |&i: &usize| match &row.body {
@@ -114,7 +133,9 @@ impl<'a> Texts<'a> {
     pub fn prompt(&self, prompt: &[Message]) -> Result<Vec<u32>, WorkerError> {
         let form = self.form();
         let text = render_prompt(&messages(prompt, form)?, form, self.tokenizer)?;
-        Ok(self.tokenizer.encode_framed(&text, specials(form), Framing::PROMPT)?)
+        Ok(self
+            .tokenizer
+            .encode_framed(&text, specials(form), Framing::PROMPT)?)
     }
 
     /// A prompt and its response, to be learnt or measured.
@@ -125,12 +146,21 @@ impl<'a> Texts<'a> {
         let form = self.form();
         let turns = messages(prompt, form)?;
         let text = render_full(&turns, response, form, self.tokenizer)?;
-        let tokens = self.tokenizer.encode_framed(&text, specials(form), Framing::TRAINING)?;
+        let tokens = self
+            .tokenizer
+            .encode_framed(&text, specials(form), Framing::TRAINING)?;
         let prompt = self.prompt(prompt)?;
         // Tokens may merge across the border: the response starts where the
         // two tokenisations part.
-        let shared = prompt.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
-        Ok(Example { prompt: shared.min(tokens.len() - 1), tokens })
+        let shared = prompt
+            .iter()
+            .zip(&tokens)
+            .take_while(|(a, b)| a == b)
+            .count();
+        Ok(Example {
+            prompt: shared.min(tokens.len() - 1),
+            tokens,
+        })
     }
 }
 
@@ -164,7 +194,10 @@ fn messages(prompt: &[Message], form: PromptForm) -> Result<Vec<dialogue::Messag
                 ));
             }
         };
-        Ok(dialogue::Message { role, content: message.content.clone() })
+        Ok(dialogue::Message {
+            role,
+            content: message.content.clone(),
+        })
     };
     prompt.iter().map(convert).collect()
 }
@@ -185,10 +218,18 @@ fn compared(scores: &[f64], pairs: Pairs) -> Vec<usize> {
 }
 
 /// Cuts a sequence to `max_length`; `None` if it is to be left out.
-pub fn truncate(tokens: Vec<u32>, max_length: usize, how: Truncation, ends: Ends) -> Option<Sequence> {
+pub fn truncate(
+    tokens: Vec<u32>,
+    max_length: usize,
+    how: Truncation,
+    ends: Ends,
+) -> Option<Sequence> {
     let over = tokens.len().saturating_sub(max_length);
     if over == 0 {
-        return Some(Sequence { tokens, truncated: 0 });
+        return Some(Sequence {
+            tokens,
+            truncated: 0,
+        });
     }
     let tokens = match how {
         Truncation::Drop => return None,
@@ -202,7 +243,10 @@ pub fn truncate(tokens: Vec<u32>, max_length: usize, how: Truncation, ends: Ends
             [&tokens[..max_length - kept], &tokens[tokens.len() - kept..]].concat()
         }
     };
-    Some(Sequence { tokens, truncated: over })
+    Some(Sequence {
+        tokens,
+        truncated: over,
+    })
 }
 
 /// The special tokens that truncation keeps.
@@ -217,7 +261,10 @@ pub struct Ends {
 impl Ends {
     /// Those of a tokenizer.
     pub fn of(tokenizer: &Tokenizer) -> Self {
-        Self { bos: tokenizer.bos(), eos: tokenizer.eos() }
+        Self {
+            bos: tokenizer.bos(),
+            eos: tokenizer.eos(),
+        }
     }
 }
 
@@ -225,7 +272,10 @@ impl Ends {
 mod tests {
     use super::*;
 
-    const ENDS: Ends = Ends { bos: Some(1), eos: Some(2) };
+    const ENDS: Ends = Ends {
+        bos: Some(1),
+        eos: Some(2),
+    };
 
     fn cut(how: Truncation) -> Option<Vec<u32>> {
         truncate(vec![1, 10, 11, 12, 13, 2], 4, how, ENDS).map(|s| s.tokens)

@@ -11,6 +11,10 @@ pub(crate) fn golden_dir() -> PathBuf {
 pub(crate) fn smollm2() -> PathBuf {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../models/SmolLM2-135M-Instruct.Q4_1.gguf");
-    assert!(path.exists(), "{} is missing: run `make setup`", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `make setup`",
+        path.display()
+    );
     path
 }

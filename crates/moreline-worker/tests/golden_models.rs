@@ -30,7 +30,10 @@ struct Golden {
 
 impl Golden {
     fn open(model: &str) -> Self {
-        let path = golden_dir().join("models").join(model).join("golden.safetensors");
+        let path = golden_dir()
+            .join("models")
+            .join(model)
+            .join("golden.safetensors");
         let store = WeightStore::open(&path).unwrap();
         let ids = integers(&store, "input_ids");
         let sequences = integers(&store, "lengths")
@@ -66,7 +69,11 @@ fn logits_and_hidden_states_equal_transformers() {
         let model = LoadedModel::open(&dir, Head::Language, Kind::Float, Device::Cpu).unwrap();
         let decoder = &model.decoder;
         // All three rows in one packed batch: lengths 100, 57 and 1.
-        let groups: Vec<Group> = golden.sequences.iter().map(|s| Group::share(std::slice::from_ref(s))).collect();
+        let groups: Vec<Group> = golden
+            .sequences
+            .iter()
+            .map(|s| Group::share(std::slice::from_ref(s)))
+            .collect();
         let packed = Packed::new(&groups, &decoder.config, Kind::Float, Device::Cpu);
         let normed = no_grad(|| {
             let x = network::hidden(decoder, &model.flats, &packed);
@@ -76,18 +83,38 @@ fn logits_and_hidden_states_equal_transformers() {
         for (row, sequence) in golden.sequences.iter().enumerate() {
             let index: Vec<i64> = packed.indices(row, 0).collect();
             let mine = normed.index_select(0, &Tensor::from_slice(&index));
-            let expected = golden.tensor("final_hidden").get(row as i64).narrow(0, 0, sequence.len() as i64);
-            assert!(difference(&mine, &expected) < TOLERANCE, "{name} row {row}: hidden states");
+            let expected =
+                golden
+                    .tensor("final_hidden")
+                    .get(row as i64)
+                    .narrow(0, 0, sequence.len() as i64);
+            assert!(
+                difference(&mine, &expected) < TOLERANCE,
+                "{name} row {row}: hidden states"
+            );
             let logits = mine.linear(&head, None::<&Tensor>);
             let expected = golden.tensor(&format!("logits_row{row}"));
             let worst = difference(&logits, &expected);
-            assert!(worst < TOLERANCE, "{name} row {row}: logits differ by {worst}");
+            assert!(
+                worst < TOLERANCE,
+                "{name} row {row}: logits differ by {worst}"
+            );
             if sequence.len() > 1 {
                 let labels: Vec<i64> = sequence[1..].iter().map(|&t| i64::from(t)).collect();
                 let count = labels.len() as i64;
-                let found = log_probabilities(&mine.narrow(0, 0, count), &head, &Tensor::from_slice(&labels));
-                let expected = golden.tensor("next_token_logprob").get(row as i64).narrow(0, 0, count);
-                assert!(difference(&found, &expected) < TOLERANCE, "{name} row {row}: log-probabilities");
+                let found = log_probabilities(
+                    &mine.narrow(0, 0, count),
+                    &head,
+                    &Tensor::from_slice(&labels),
+                );
+                let expected = golden
+                    .tensor("next_token_logprob")
+                    .get(row as i64)
+                    .narrow(0, 0, count);
+                assert!(
+                    difference(&found, &expected) < TOLERANCE,
+                    "{name} row {row}: log-probabilities"
+                );
             }
         }
     }
@@ -101,10 +128,17 @@ fn sharing_and_packing_change_nothing() {
         let model = LoadedModel::open(&dir, Head::Language, Kind::Float, Device::Cpu).unwrap();
         let token = |i: usize| ((i * 7919 + 31) % 300 + 3) as u32;
         let sequence = |prompt: usize, tail: usize, salt: usize| -> Vec<u32> {
-            (0..prompt).map(token).chain((0..tail).map(|i| token(i + salt))).collect()
+            (0..prompt)
+                .map(token)
+                .chain((0..tail).map(|i| token(i + salt)))
+                .collect()
         };
         let rows = [
-            vec![sequence(20, 7, 100), sequence(20, 31, 200), sequence(20, 1, 300)],
+            vec![
+                sequence(20, 7, 100),
+                sequence(20, 31, 200),
+                sequence(20, 1, 300),
+            ],
             vec![sequence(9, 3, 400), sequence(9, 0, 0)],
             vec![sequence(60, 5, 500), sequence(60, 40, 600)],
             vec![sequence(2, 3, 700), sequence(2, 9, 800)],
@@ -121,7 +155,10 @@ fn sharing_and_packing_change_nothing() {
                 let expected = network::hidden(&model.decoder, &model.flats, &single);
                 let index: Vec<i64> = packed.indices(group, number).collect();
                 let found = together.index_select(0, &Tensor::from_slice(&index));
-                assert!(difference(&found, &expected) < 1e-4, "{name}: group {group}, sequence {number}");
+                assert!(
+                    difference(&found, &expected) < 1e-4,
+                    "{name}: group {group}, sequence {number}"
+                );
             }
         }
     }

@@ -2,7 +2,9 @@
 //! (`tests/golden/train.md`), packed, prefix-shared, in several micro-batches
 //! and with recomputation.
 
-use moreline_protocol::spec::{Method, Normalize, Pooling, Schedule, Solver, StageSpec, TrainReward};
+use moreline_protocol::spec::{
+    Method, Normalize, Pooling, Schedule, Solver, StageSpec, TrainReward,
+};
 use moreline_worker::batch::Group;
 use moreline_worker::model::LoadedModel;
 use moreline_worker::train::optimiser::Optimiser;
@@ -57,7 +59,10 @@ struct Step {
 
 fn close(found: f64, expected: f64, relative: f64, what: &str) {
     let error = (found - expected).abs() / expected.abs().max(0.1);
-    assert!(error < relative, "{what}: {found} is not {expected} (off by {error:.1e})");
+    assert!(
+        error < relative,
+        "{what}: {found} is not {expected} (off by {error:.1e})"
+    );
 }
 
 fn spec(run: &Run) -> TrainReward {
@@ -65,18 +70,28 @@ fn spec(run: &Run) -> TrainReward {
     let StageSpec::TrainReward(mut spec) = serde_json::from_value(table).unwrap() else {
         unreachable!("the kind says so");
     };
-    spec.method = if run.method == "more" { Method::More } else { Method::Uniform };
-    spec.normalize = serde_json::from_value(run.normalize.clone().into()).unwrap_or(Normalize::None);
+    spec.method = if run.method == "more" {
+        Method::More
+    } else {
+        Method::Uniform
+    };
+    spec.normalize =
+        serde_json::from_value(run.normalize.clone().into()).unwrap_or(Normalize::None);
     spec.solver = Solver::FrankWolfe;
     spec
 }
 
 fn check(golden: &Golden, run: &Run, token_budget: usize) {
-    let name = format!("{} {} {} budget {token_budget}", golden.model, run.method, run.normalize);
+    let name = format!(
+        "{} {} {} budget {token_budget}",
+        golden.model, run.method, run.normalize
+    );
     let dir = golden_dir().join("models").join(&golden.model);
     let head = Tensor::from_slice(&golden.head0);
-    let model =
-        LoadedModel::with_new_reward_head(&dir, Kind::Float, Device::Cpu, &|_| head.shallow_clone()).unwrap();
+    let model = LoadedModel::with_new_reward_head(&dir, Kind::Float, Device::Cpu, &|_| {
+        head.shallow_clone()
+    })
+    .unwrap();
     let (decoder, mut weights) = TrainWeights::new(model, Kind::Float, None);
     let mut weighting = Weighting::new(&spec(run), 5, golden.head0.len());
     let mut optimiser = Optimiser {
@@ -107,16 +122,33 @@ fn check(golden: &Golden, run: &Run, token_budget: usize) {
         };
         let rows: Vec<RewardRow> = pairs.iter().enumerate().map(row).collect();
         let batch: Vec<&RewardRow> = rows.iter().collect();
-        let outcome = compute.gradients(&batch, &mut weights, &mut weighting).unwrap();
+        let outcome = compute
+            .gradients(&batch, &mut weights, &mut weighting)
+            .unwrap();
         let applied = optimiser.apply(number as u64, &mut weights).unwrap();
         // Rounding grows from step to step through Adam's division.
         let tolerance = if number < 3 { 1e-4 } else { 1e-3 };
         let place = |what: &str| format!("{name}, step {number}, {what}");
-        close(outcome.weights.loss, expected.loss, tolerance, &place("loss"));
-        close(applied.grad_norm, expected.grad_norm, tolerance, &place("gradient norm"));
+        close(
+            outcome.weights.loss,
+            expected.loss,
+            tolerance,
+            &place("loss"),
+        );
+        close(
+            applied.grad_norm,
+            expected.grad_norm,
+            tolerance,
+            &place("gradient norm"),
+        );
         for task in 0..5 {
             let weight = outcome.weights.tasks[task].unwrap();
-            close(weight, expected.lambda[task], tolerance * 10.0, &place("weight"));
+            close(
+                weight,
+                expected.lambda[task],
+                tolerance * 10.0,
+                &place("weight"),
+            );
             for (found, wanted) in outcome.rewards[task].iter().zip(&expected.rewards[task]) {
                 close(*found, *wanted, tolerance, &place("reward"));
             }
@@ -124,7 +156,12 @@ fn check(golden: &Golden, run: &Run, token_budget: usize) {
     }
     let head = Vec::<f32>::try_from(&weights.master[decoder.head_index()]).unwrap();
     for (found, wanted) in head.iter().zip(&run.head_final) {
-        close(f64::from(*found), *wanted, 1e-3, &format!("{name}, final head"));
+        close(
+            f64::from(*found),
+            *wanted,
+            1e-3,
+            &format!("{name}, final head"),
+        );
     }
 }
 

@@ -1,6 +1,10 @@
 //! Integration tests of the worker, one binary.
 
+mod bad_input;
 mod common;
 mod golden_generate;
 mod golden_models;
 mod golden_train;
+mod resume;
+mod stages;
+mod tiny;

@@ -71,7 +71,8 @@ pub fn gather_rows(x: &Tensor, index: &Tensor, inverse: &Tensor) -> Tensor {
 /// the dtype of `x`, times `weight` `[H]` (arXiv 1910.07467).
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
     // SAFETY: live tensors, read during the call; one result.
-    let [out] = made(|results| unsafe { moreline_rms_norm(x.as_ptr(), weight.as_ptr(), eps, results) });
+    let [out] =
+        made(|results| unsafe { moreline_rms_norm(x.as_ptr(), weight.as_ptr(), eps, results) });
     out
 }
 

@@ -23,8 +23,8 @@ pub(super) fn blocks(source: &Source<'_>) -> Vec<Block> {
         Block::Paragraph(
             "The confidence of a reward model in a pair is the logistic function of the absolute \
              difference of rewards. ECE is the mean gap between confidence and accuracy over \
-             equally wide bins, ACE over equally filled bins, MCE the largest gap; Brier score \
-             and NLL (nats) judge the probabilities pair by pair. Lower is better for all five."
+             equally wide bins weighted by their pairs, ACE the same unweighted, MCE the largest \
+             gap; Brier score and NLL (nats) judge the probabilities pair by pair. Lower is better for all five."
                 .into(),
         ),
         table(&stages, &names),

@@ -67,7 +67,10 @@ impl AttentionPlan {
     /// A plan for `items` that cover `tokens` tokens; masks in `kind`.
     pub fn new(items: &[Item], tokens: usize, kind: Kind, device: Device) -> Self {
         let mut rows = Rows::new(tokens);
-        let pieces = similar(items).iter().map(|members| rows.add(members, kind, device)).collect();
+        let pieces = similar(items)
+            .iter()
+            .map(|members| rows.add(members, kind, device))
+            .collect();
         let place = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         let (offsets, key_rows) = rows.keys_by_token();
         Self {
@@ -85,11 +88,18 @@ impl AttentionPlan {
     /// `[K, K heads * D]`; back to the order of the tokens, `[T, N * D]`.
     fn attend_gathered(&self, [q, k, v]: [Tensor; 3], heads: Heads) -> Tensor {
         let sizes = |rows: fn(&Piece) -> i64| -> Vec<i64> {
-            self.pieces.iter().map(|piece| piece.batch * rows(piece)).collect()
+            self.pieces
+                .iter()
+                .map(|piece| piece.batch * rows(piece))
+                .collect()
         };
         let split = |x: &Tensor, sizes: &[i64]| x.split_with_sizes(sizes, 0);
         let (query_sizes, key_sizes) = (sizes(|p| p.queries), sizes(|p| p.keys));
-        let (q, k, v) = (split(&q, &query_sizes), split(&k, &key_sizes), split(&v, &key_sizes));
+        let (q, k, v) = (
+            split(&q, &query_sizes),
+            split(&k, &key_sizes),
+            split(&v, &key_sizes),
+        );
         let outs: Vec<Tensor> = self
             .pieces
             .iter()
@@ -113,7 +123,8 @@ fn fusible(x: &Tensor) -> bool {
 impl Piece {
     fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads) -> Tensor {
         let shaped = |x: &Tensor, rows: i64, heads_here: i64| {
-            x.view([self.batch, rows, heads_here, heads.size]).transpose(1, 2)
+            x.view([self.batch, rows, heads_here, heads.size])
+                .transpose(1, 2)
         };
         let out = Tensor::scaled_dot_product_attention(
             &shaped(q, self.queries, heads.queries),
@@ -125,7 +136,8 @@ impl Piece {
             None,
             heads.queries != heads.keys,
         );
-        out.transpose(1, 2).reshape([self.batch * self.queries, heads.queries * heads.size])
+        out.transpose(1, 2)
+            .reshape([self.batch * self.queries, heads.queries * heads.size])
     }
 }
 
@@ -136,7 +148,8 @@ impl Attend for AttentionPlan {
             keys: k_tkd.size()[1],
             size: q_tnd.size()[2],
         };
-        let gather = |x: &Tensor, index: &Tensor| x.contiguous().index_select(0, index).flatten(1, 2);
+        let gather =
+            |x: &Tensor, index: &Tensor| x.contiguous().index_select(0, index).flatten(1, 2);
         let q = gather(q_tnd, &self.query_index);
         let k = gather(k_tkd, &self.key_index);
         let v = gather(v_tkd, &self.key_index);
@@ -191,15 +204,25 @@ impl Rows {
                 self.query_row[token] = (self.query_token.len() + token - own.start) as i64;
             }
             self.query_token.extend(own.clone().map(|t| t as i64));
-            self.query_token.resize(self.query_token.len() + queries - member.len, -1);
+            self.query_token
+                .resize(self.query_token.len() + queries - member.len, -1);
             self.query_index.extend(padded(own.clone(), queries));
-            let ancestors = member.ancestors.iter().flat_map(|&(start, len)| start..start + len);
+            let ancestors = member
+                .ancestors
+                .iter()
+                .flat_map(|&(start, len)| start..start + len);
             let row = self.key_index.len() as i64;
             let seen = ancestors.chain(own);
-            self.keys.extend(seen.clone().zip(row..).map(|(token, row)| (token as i64, row)));
+            self.keys.extend(
+                seen.clone()
+                    .zip(row..)
+                    .map(|(token, row)| (token as i64, row)),
+            );
             self.key_index.extend(padded(seen, keys));
         }
-        let plain = members.iter().all(|m| m.ancestors.is_empty() && m.len == queries);
+        let plain = members
+            .iter()
+            .all(|m| m.ancestors.is_empty() && m.len == queries);
         Piece {
             batch: members.len() as i64,
             queries: queries as i64,

@@ -34,23 +34,40 @@ impl Group {
         if sequences.len() < 2 || shared < SHORTEST_SHARED_PREFIX {
             let spans = sequences
                 .iter()
-                .map(|tokens| Span { parent: None, tokens: tokens.clone() })
+                .map(|tokens| Span {
+                    parent: None,
+                    tokens: tokens.clone(),
+                })
                 .collect();
             let ends = (0..sequences.len()).collect();
-            return Self { spans, ends, lengths };
+            return Self {
+                spans,
+                ends,
+                lengths,
+            };
         }
-        let root = Span { parent: None, tokens: sequences[0][..shared].to_vec() };
+        let root = Span {
+            parent: None,
+            tokens: sequences[0][..shared].to_vec(),
+        };
         let mut spans = vec![root];
         let mut ends = Vec::with_capacity(sequences.len());
         for sequence in sequences {
             if sequence.len() > shared {
-                spans.push(Span { parent: Some(0), tokens: sequence[shared..].to_vec() });
+                spans.push(Span {
+                    parent: Some(0),
+                    tokens: sequence[shared..].to_vec(),
+                });
                 ends.push(spans.len() - 1);
             } else {
                 ends.push(0);
             }
         }
-        Self { spans, ends, lengths }
+        Self {
+            spans,
+            ends,
+            lengths,
+        }
     }
 
     /// Every sequence on its own, nothing shared: the reference for tests.
@@ -58,7 +75,10 @@ impl Group {
         Self {
             spans: sequences
                 .iter()
-                .map(|tokens| Span { parent: None, tokens: tokens.clone() })
+                .map(|tokens| Span {
+                    parent: None,
+                    tokens: tokens.clone(),
+                })
                 .collect(),
             ends: (0..sequences.len()).collect(),
             lengths: sequences.iter().map(Vec::len).collect(),
@@ -91,7 +111,11 @@ fn common_prefix(sequences: &[Vec<u32>]) -> usize {
         return 0;
     };
     rest.iter().fold(first.len(), |longest, sequence| {
-        let same = first.iter().zip(sequence).take_while(|(a, b)| a == b).count();
+        let same = first
+            .iter()
+            .zip(sequence)
+            .take_while(|(a, b)| a == b)
+            .count();
         longest.min(same)
     })
 }
@@ -123,6 +147,9 @@ mod tests {
     #[test]
     fn short_prefixes_are_not_shared() {
         let group = Group::share(&[sequence(2, &[9]), sequence(2, &[8])]);
-        assert_eq!(group, Group::unshared(&[sequence(2, &[9]), sequence(2, &[8])]));
+        assert_eq!(
+            group,
+            Group::unshared(&[sequence(2, &[9]), sequence(2, &[8])])
+        );
     }
 }

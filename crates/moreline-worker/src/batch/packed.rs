@@ -44,7 +44,11 @@ impl Packed {
             for span in &group.spans {
                 let ancestors = ancestors(&items, span.parent.map(|parent| first + parent));
                 let depth: usize = ancestors.iter().map(|(_, len)| len).sum();
-                let item = Item { start: tokens.len(), len: span.tokens.len(), ancestors };
+                let item = Item {
+                    start: tokens.len(),
+                    len: span.tokens.len(),
+                    ancestors,
+                };
                 positions.extend((depth..depth + item.len).map(|p| p as i64));
                 tokens.extend(span.tokens.iter().map(|&t| i64::from(t)));
                 items.push(item);
@@ -78,7 +82,9 @@ impl Packed {
     /// Indices in the batch of all positions of a group's sequence, in order.
     pub fn indices(&self, group: usize, sequence: usize) -> impl Iterator<Item = i64> {
         let pieces = &self.groups[group].sequences[sequence];
-        pieces.iter().flat_map(|&(start, len)| (start..start + len).map(|i| i as i64))
+        pieces
+            .iter()
+            .flat_map(|&(start, len)| (start..start + len).map(|i| i as i64))
     }
 
     /// Number of sequences of a group.
@@ -100,7 +106,8 @@ impl Placed {
     fn new(group: &Group, items: &[Item]) -> Self {
         let place = |sequence| {
             let path = group.path(sequence).into_iter();
-            path.map(|span| (items[span].start, items[span].len)).collect()
+            path.map(|span| (items[span].start, items[span].len))
+                .collect()
         };
         Self {
             sequences: (0..group.ends.len()).map(place).collect(),

@@ -2,7 +2,9 @@
 
 use moreline_protocol::rows::EvaluationRow;
 use moreline_protocol::spec::EvaluateReward;
-use moreline_stats::calibration::{Binning, Confidence, ReliabilityBin, brier, calibration, margin_nll};
+use moreline_stats::calibration::{
+    Binning, Confidence, ReliabilityBin, brier, calibration, margin_nll,
+};
 use moreline_stats::{Bootstrap, correlation};
 use serde_json::{Map, Value, json};
 
@@ -31,7 +33,10 @@ impl Pair {
 ///
 /// # Errors
 /// A figure that is not defined for these records.
-pub(super) fn of_set(records: &[&EvaluationRow], spec: &EvaluateReward) -> Result<Value, WorkerError> {
+pub(super) fn of_set(
+    records: &[&EvaluationRow],
+    spec: &EvaluateReward,
+) -> Result<Value, WorkerError> {
     let (pairs, ties) = decided_pairs(records);
     let undefined = |e: moreline_stats::Error| {
         let set = records.first().map_or("", |record| record.set.as_str());
@@ -42,16 +47,31 @@ pub(super) fn of_set(records: &[&EvaluationRow], spec: &EvaluateReward) -> Resul
     };
     let correct: Vec<f64> = pairs.iter().map(Pair::correct).collect();
     let margins: Vec<f64> = pairs.iter().map(|pair| pair.margin).collect();
-    let bootstrap = Bootstrap { replicates: spec.resamples as usize, level: 0.95, seed: spec.seed };
+    let bootstrap = Bootstrap {
+        replicates: spec.resamples as usize,
+        level: 0.95,
+        seed: spec.seed,
+    };
     let accuracy = bootstrap.mean(&correct).map_err(undefined)?;
     let confidence = Confidence::of_margins(&margins).map_err(undefined)?;
     let bins = spec.bins as usize;
-    let found = calibration(&confidence.confidence, &confidence.correct, bins, Binning::Uniform)
-        .map_err(undefined)?;
+    let found = calibration(
+        &confidence.confidence,
+        &confidence.correct,
+        bins,
+        Binning::Uniform,
+    )
+    .map_err(undefined)?;
     let nll = margin_nll(&margins, 1.0).map_err(undefined)?;
     let brier = brier(&confidence.confidence, &confidence.correct).map_err(undefined)?;
-    let rewards: Vec<f64> = records.iter().flat_map(|r| r.rewards.iter().copied()).collect();
-    let tokens: Vec<f64> = records.iter().flat_map(|r| r.tokens.iter().map(|&n| n as f64)).collect();
+    let rewards: Vec<f64> = records
+        .iter()
+        .flat_map(|r| r.rewards.iter().copied())
+        .collect();
+    let tokens: Vec<f64> = records
+        .iter()
+        .flat_map(|r| r.tokens.iter().map(|&n| n as f64))
+        .collect();
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
     let mut found = json!({
         "rows": records.len(),
@@ -100,7 +120,9 @@ fn decided_pairs(records: &[&EvaluationRow]) -> (Vec<Pair>, usize) {
                     std::cmp::Ordering::Greater => (i, j),
                     std::cmp::Ordering::Less => (j, i),
                 };
-                pairs.push(Pair { margin: record.rewards[better] - record.rewards[worse] });
+                pairs.push(Pair {
+                    margin: record.rewards[better] - record.rewards[worse],
+                });
             }
         }
     }
@@ -114,7 +136,10 @@ pub(super) fn mean_over(sets: &Map<String, Value>) -> Value {
         found.iter().sum::<f64>() / found.len().max(1) as f64
     };
     let keys = ["accuracy", "ece", "ace", "mce", "brier", "nll"];
-    keys.into_iter().map(|key| (key.to_owned(), json!(mean(key)))).collect::<Map<_, _>>().into()
+    keys.into_iter()
+        .map(|key| (key.to_owned(), json!(mean(key))))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 #[cfg(test)]

@@ -32,7 +32,10 @@ struct Row {
 ///
 /// # Errors
 /// Unreadable inputs, a set without a decided pair, rewards that are not finite.
-pub fn evaluate_reward(context: &Context<'_>, spec: &EvaluateReward) -> Result<Outcome, WorkerError> {
+pub fn evaluate_reward(
+    context: &Context<'_>,
+    spec: &EvaluateReward,
+) -> Result<Outcome, WorkerError> {
     let started = Instant::now();
     let path = &context.input("model")?.path;
     let model = RewardModel::open(path, spec.precision, context.device, context.token_budget())?;
@@ -55,7 +58,10 @@ pub fn evaluate_reward(context: &Context<'_>, spec: &EvaluateReward) -> Result<O
         .collect();
     let mut sets = serde_json::Map::new();
     for name in &names {
-        let own: Vec<&EvaluationRow> = records.iter().filter(|record| record.set == *name).collect();
+        let own: Vec<&EvaluationRow> = records
+            .iter()
+            .filter(|record| record.set == *name)
+            .collect();
         sets.insert(name.clone(), measures::of_set(&own, spec)?);
     }
     let mean = measures::mean_over(&sets);
@@ -97,7 +103,12 @@ fn read_rows(
                 kept.push(sequence.tokens);
             }
             let group = Group::share(&kept);
-            rows.push(Row { set: input.name.clone(), row: index, scores, group });
+            rows.push(Row {
+                set: input.name.clone(),
+                row: index,
+                scores,
+                group,
+            });
         }
     }
     Ok((names, rows))

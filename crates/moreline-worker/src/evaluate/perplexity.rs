@@ -12,7 +12,7 @@ use tch::{Kind, no_grad};
 use crate::batch::{Group, Packed, micro};
 use crate::error::WorkerError;
 use crate::head::to_vec;
-use crate::labels::{self, LabelPlan, Labelled, Shape};
+use crate::labels::{self, Examples, LabelPlan, Labelled, Shape};
 use crate::lm_head::log_probabilities;
 use crate::model::{Head, LoadedModel, compute_kind};
 use crate::network;
@@ -28,7 +28,12 @@ pub fn perplexity(context: &Context<'_>, spec: &Perplexity) -> Result<Outcome, W
     let started = Instant::now();
     let path = &context.input("model")?.path;
     let tokenizer = Tokenizer::load(path)?;
-    let model = LoadedModel::open(path, Head::Language, compute_kind(spec.precision), context.device)?;
+    let model = LoadedModel::open(
+        path,
+        Head::Language,
+        compute_kind(spec.precision),
+        context.device,
+    )?;
     tokenizer.check_fits(model.decoder.config.vocab_size)?;
     let shape = Shape {
         template: spec.template,
@@ -38,7 +43,7 @@ pub fn perplexity(context: &Context<'_>, spec: &Perplexity) -> Result<Outcome, W
     };
     let examples = labels::read(context, &tokenizer, shape)?;
     let setup = started.elapsed().as_secs_f64();
-    let logprobs = measure(context, &model, &examples.rows)?;
+    let logprobs = measure(context, &model, &examples)?;
     let records: Vec<PerplexityRow> = examples
         .rows
         .iter()
@@ -88,29 +93,44 @@ fn of_records(records: &[&PerplexityRow]) -> Value {
 }
 
 /// Summed log-probability of each example's counted tokens.
-fn measure(context: &Context<'_>, model: &LoadedModel, rows: &[Labelled]) -> Result<Vec<f64>, WorkerError> {
+fn measure(
+    context: &Context<'_>,
+    model: &LoadedModel,
+    examples: &Examples,
+) -> Result<Vec<f64>, WorkerError> {
+    let rows = &examples.rows;
     let mut journal = Journal::<f64>::open(&context.job.partial_dir)?;
     let sizes: Vec<usize> = rows.iter().map(|row| row.tokens.len()).collect();
     for run in micro::cut(&sizes, context.token_budget()) {
         if !journal.has_all(run.clone()) {
             let found = sequence_logprobs(model, &rows[run.clone()].iter().collect::<Vec<_>>());
             if let Some(bad) = found.iter().position(|value| !value.is_finite()) {
-                let row = rows[run.start + bad].row;
+                let Labelled { set, row, .. } = rows[run.start + bad];
+                let set = &examples.names[set];
                 return Err(WorkerError::input(
-                    format!("measure perplexity: the log-probability of row {row} is not finite"),
+                    format!(
+                        "measure perplexity: the log-probability of row {row} (from 0) of \
+                         `{set}` is not finite"
+                    ),
                     "the model's weights hold NaN or infinity",
                 ));
             }
             journal.append(run.clone().zip(found).collect())?;
         }
-        context.events.progress("measuring", run.end, rows.len(), "records");
+        context
+            .events
+            .progress("measuring", run.end, rows.len(), "records");
     }
     Ok(journal.into_records())
 }
 
 /// Summed log-probability (nats) of each example's counted tokens, one packed batch.
 pub fn sequence_logprobs(model: &LoadedModel, rows: &[&Labelled]) -> Vec<f64> {
-    let LoadedModel { decoder, flats, device } = model;
+    let LoadedModel {
+        decoder,
+        flats,
+        device,
+    } = model;
     let groups = rows.iter().map(|row| &row.group);
     let packed = Packed::new(groups, &decoder.config, model.kind(), *device);
     let plan = LabelPlan::new(&packed, rows, *device);

@@ -46,7 +46,7 @@ pub struct GroupLoss {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RankingError {
     /// Not one score per reward.
-    #[error("failed to rank responses: {rewards} rewards for {scores} scores")]
+    #[error("rank responses: {rewards} rewards for {scores} scores")]
     Lengths {
         /// Number of rewards.
         rewards: usize,
@@ -54,7 +54,7 @@ pub enum RankingError {
         scores: usize,
     },
     /// A NaN or an infinity.
-    #[error("failed to rank responses: the {what} of response {index} (from 0) is not finite")]
+    #[error("rank responses: the {what} of response {index} (from 0) is not finite")]
     NotFinite {
         /// What is not finite.
         what: &'static str,
@@ -62,7 +62,7 @@ pub enum RankingError {
         index: usize,
     },
     /// A negative or not finite setting.
-    #[error("failed to rank responses: {name} is {value}, but must be a number not below 0")]
+    #[error("rank responses: {name} is {value}, but must be a number not below 0")]
     Setting {
         /// Name of the setting.
         name: &'static str,

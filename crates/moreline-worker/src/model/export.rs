@@ -41,12 +41,24 @@ impl Exporter<'_> {
     ///
     /// # Errors
     /// The system's.
-    pub fn write(&self, dir: &Path, flats: &[Tensor], head: ExportHead<'_>) -> Result<(), WorkerError> {
+    pub fn write(
+        &self,
+        dir: &Path,
+        flats: &[Tensor],
+        head: ExportHead<'_>,
+    ) -> Result<(), WorkerError> {
         let placed = self.placed_parts();
         let specs: Vec<TensorSpec> = placed.iter().map(|p| self.spec(p)).collect();
         write_model(dir, &specs, DEFAULT_SHARD_BYTES, |spec| {
-            let part = placed.iter().find(|p| p.part.name == spec.name).expect("a part of ours");
-            let kind = if spec.dtype == Dtype::F32 { Kind::Float } else { Kind::BFloat16 };
+            let part = placed
+                .iter()
+                .find(|p| p.part.name == spec.name)
+                .expect("a part of ours");
+            let kind = if spec.dtype == Dtype::F32 {
+                Kind::Float
+            } else {
+                Kind::BFloat16
+            };
             let slice = flats[part.segment].narrow(0, part.offset, part.part.numel());
             let shaped = slice.to_kind(kind).view(part.part.shape.as_slice());
             Ok::<_, WorkerError>(tensor_to_host(&shaped))
@@ -63,7 +75,11 @@ impl Exporter<'_> {
         let segments = self.decoder.segments.iter().enumerate();
         segments
             .flat_map(|(segment, s)| {
-                s.parts().map(move |(offset, part)| PlacedPart { segment, offset, part })
+                s.parts().map(move |(offset, part)| PlacedPart {
+                    segment,
+                    offset,
+                    part,
+                })
             })
             .collect()
     }
@@ -91,7 +107,9 @@ impl Exporter<'_> {
                     "moreline": text,
                     "pad_token_id": self.reward_pad(text.pooling),
                 });
-                let Value::Object(extra) = extra else { unreachable!("an object") };
+                let Value::Object(extra) = extra else {
+                    unreachable!("an object")
+                };
                 self.decoder.config.to_hf_classifier_json(extra)
             }
         };

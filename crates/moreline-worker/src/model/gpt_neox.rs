@@ -16,7 +16,10 @@ pub(super) fn block_segment(config: &ModelConfig, layer: usize) -> Segment {
         View::single(name("input_layernorm.bias"), &[hidden]),
         View::single(name("post_attention_layernorm.weight"), &[hidden]),
         View::single(name("post_attention_layernorm.bias"), &[hidden]),
-        View::single(name("attention.query_key_value.weight"), &[3 * hidden, hidden]),
+        View::single(
+            name("attention.query_key_value.weight"),
+            &[3 * hidden, hidden],
+        ),
         View::single(name("attention.dense.weight"), &[hidden, hidden]),
         View::single(name("mlp.dense_h_to_4h.weight"), &[inner, hidden]),
         View::single(name("mlp.dense_h_to_4h.bias"), &[inner]),
@@ -24,7 +27,10 @@ pub(super) fn block_segment(config: &ModelConfig, layer: usize) -> Segment {
         View::single(name("mlp.dense_4h_to_h.bias"), &[hidden]),
     ];
     if config.qkv_bias {
-        views.push(View::single(name("attention.query_key_value.bias"), &[3 * hidden]));
+        views.push(View::single(
+            name("attention.query_key_value.bias"),
+            &[3 * hidden],
+        ));
     }
     if config.attention_output_bias {
         views.push(View::single(name("attention.dense.bias"), &[hidden]));
@@ -52,14 +58,29 @@ pub(super) fn block(
     rotary: &Rotary,
     attention: &dyn Attend,
 ) -> Tensor {
-    let [norm1, norm1_bias, norm2, norm2_bias, qkv, out, up, up_bias, down, down_bias, biases @ ..] =
-        parameters
+    let [
+        norm1,
+        norm1_bias,
+        norm2,
+        norm2_bias,
+        qkv,
+        out,
+        up,
+        up_bias,
+        down,
+        down_bias,
+        biases @ ..,
+    ] = parameters
     else {
         unreachable!("a block has ten parameters");
     };
     let mut biases = biases.iter();
     let qkv_bias = if config.qkv_bias { biases.next() } else { None };
-    let out_bias = if config.attention_output_bias { biases.next() } else { None };
+    let out_bias = if config.attention_output_bias {
+        biases.next()
+    } else {
+        None
+    };
 
     let (heads, head) = (config.heads as i64, config.head_dim as i64);
     let h = layer_norm(x, norm1, norm1_bias, config.norm_eps).linear(qkv, qkv_bias);

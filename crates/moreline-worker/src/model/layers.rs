@@ -14,9 +14,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
         return torch_ext_sys::rms_norm(x, weight, eps);
     }
     let x32 = x.to_kind(Kind::Float);
-    let mean_square = x32
-        .square()
-        .mean_dim([-1i64].as_slice(), true, Kind::Float);
+    let mean_square = x32.square().mean_dim([-1i64].as_slice(), true, Kind::Float);
     (x32 * (mean_square + eps).rsqrt()).to_kind(x.kind()) * weight
 }
 

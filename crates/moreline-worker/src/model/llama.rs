@@ -18,12 +18,18 @@ pub(super) fn block_segment(config: &ModelConfig, layer: usize) -> Segment {
     let mut views = vec![
         View::single(name("input_layernorm.weight"), &[hidden]),
         View::stacked(qkv.map(|(letter, rows)| {
-            (name(&format!("self_attn.{letter}_proj.weight")), vec![rows, hidden])
+            (
+                name(&format!("self_attn.{letter}_proj.weight")),
+                vec![rows, hidden],
+            )
         })),
         View::single(name("self_attn.o_proj.weight"), &[hidden, q]),
         View::single(name("post_attention_layernorm.weight"), &[hidden]),
         View::stacked(["gate", "up"].map(|part| {
-            (name(&format!("mlp.{part}_proj.weight")), vec![inner, hidden])
+            (
+                name(&format!("mlp.{part}_proj.weight")),
+                vec![inner, hidden],
+            )
         })),
         View::single(name("mlp.down_proj.weight"), &[hidden, inner]),
     ];
@@ -36,9 +42,9 @@ pub(super) fn block_segment(config: &ModelConfig, layer: usize) -> Segment {
         views.push(View::single(name("self_attn.o_proj.bias"), &[hidden]));
     }
     if config.mlp_bias {
-        views.push(View::stacked(["gate", "up"].map(|part| {
-            (name(&format!("mlp.{part}_proj.bias")), vec![inner])
-        })));
+        views.push(View::stacked(
+            ["gate", "up"].map(|part| (name(&format!("mlp.{part}_proj.bias")), vec![inner])),
+        ));
         views.push(View::single(name("mlp.down_proj.bias"), &[hidden]));
     }
     Segment { views }
@@ -47,7 +53,10 @@ pub(super) fn block_segment(config: &ModelConfig, layer: usize) -> Segment {
 /// The final norm.
 pub(super) fn norm_segment(config: &ModelConfig) -> Segment {
     Segment {
-        views: vec![View::single("model.norm.weight", &[config.hidden_size as i64])],
+        views: vec![View::single(
+            "model.norm.weight",
+            &[config.hidden_size as i64],
+        )],
     }
 }
 

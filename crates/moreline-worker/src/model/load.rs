@@ -37,12 +37,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// Missing files or tensors, wrong shapes (both named), unreadable headers.
-    pub fn open(
-        path: &Path,
-        head: Head,
-        kind: Kind,
-        device: Device,
-    ) -> Result<Self, WorkerError> {
+    pub fn open(path: &Path, head: Head, kind: Kind, device: Device) -> Result<Self, WorkerError> {
         Self::read(path, head, kind, device, None)
     }
 
@@ -69,7 +64,10 @@ impl LoadedModel {
         let config = ModelConfig::load(path)?;
         if head == Head::Reward && score.is_none() && !config.is_reward_model() {
             return Err(WorkerError::input(
-                format!("use {} as a reward model: it has no reward head", path.display()),
+                format!(
+                    "use {} as a reward model: it has no reward head",
+                    path.display()
+                ),
                 "train one with a `train-reward` stage, or name the output of one",
             ));
         }
@@ -104,7 +102,8 @@ fn read_segment(store: &WeightStore, segment: &Segment, kind: Kind) -> Result<Te
     for (offset, part) in segment.parts() {
         let shape: Vec<usize> = part.shape.iter().map(|&n| n as usize).collect();
         let tensor = host_to_tensor(store.read_shaped(&part.name, &shape)?);
-        flat.narrow(0, offset, part.numel()).copy_(&tensor.view([-1]));
+        flat.narrow(0, offset, part.numel())
+            .copy_(&tensor.view([-1]));
     }
     Ok(flat)
 }
@@ -172,7 +171,10 @@ mod tests {
             assert_eq!(host.data.clone().into_f32(), values);
             let back = host_to_tensor(host);
             assert_eq!(back.kind(), kind);
-            assert_eq!(Vec::<f32>::try_from(&back.to_kind(Kind::Float).view([-1])).unwrap(), values);
+            assert_eq!(
+                Vec::<f32>::try_from(&back.to_kind(Kind::Float).view([-1])).unwrap(),
+                values
+            );
         }
     }
 }

@@ -45,7 +45,11 @@ impl Decoder {
         let llama = config.architecture.is_llama_family();
         let hidden = config.hidden_size as i64;
         let vocabulary = config.vocab_size as i64;
-        let embedding = if llama { "model.embed_tokens.weight" } else { "gpt_neox.embed_in.weight" };
+        let embedding = if llama {
+            "model.embed_tokens.weight"
+        } else {
+            "gpt_neox.embed_in.weight"
+        };
         let mut segments = vec![Segment {
             views: vec![View::single(embedding, &[vocabulary, hidden])],
         }];
@@ -65,12 +69,20 @@ impl Decoder {
             Head::Reward => Some(View::single("score.weight", &[1, hidden])),
             Head::Language if config.tied => None,
             Head::Language => Some(View::single(
-                if llama { "lm_head.weight" } else { "embed_out.weight" },
+                if llama {
+                    "lm_head.weight"
+                } else {
+                    "embed_out.weight"
+                },
                 &[vocabulary, hidden],
             )),
         };
         segments.extend(head_view.map(|view| Segment { views: vec![view] }));
-        Self { config, head, segments }
+        Self {
+            config,
+            head,
+            segments,
+        }
     }
 
     /// Index of the first block's segment.
@@ -83,7 +95,11 @@ impl Decoder {
 
     /// Index of the segment that holds the head's matrix: the embedding's if tied.
     pub fn head_index(&self) -> usize {
-        if self.segments.len() > self.norm_index() + 1 { self.norm_index() + 1 } else { 0 }
+        if self.segments.len() > self.norm_index() + 1 {
+            self.norm_index() + 1
+        } else {
+            0
+        }
     }
 
     /// The embedding's rows for `tokens` `[T]`: `[T, H]`.

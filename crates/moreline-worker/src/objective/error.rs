@@ -4,10 +4,10 @@
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ObjectiveError {
     /// No task at all.
-    #[error("failed to weight tasks: there are none")]
+    #[error("weight tasks: there are none")]
     NoTasks,
     /// Gradients of different lengths, or a matrix that is not square.
-    #[error("failed to weight tasks: {what} {index} has {got} entries, {wanted} expected")]
+    #[error("weight tasks: {what} {index} has {got} entries, {wanted} expected")]
     Shape {
         /// What is misshapen.
         what: &'static str,
@@ -19,7 +19,7 @@ pub enum ObjectiveError {
         wanted: usize,
     },
     /// A NaN or an infinity (also from squares that overflow).
-    #[error("failed to weight tasks: the {what} of task {task} (from 0) is not finite")]
+    #[error("weight tasks: the {what} of task {task} (from 0) is not finite")]
     NotFinite {
         /// What is not finite.
         what: &'static str,
@@ -27,7 +27,7 @@ pub enum ObjectiveError {
         task: usize,
     },
     /// A loss below zero, which no logistic ranking loss is.
-    #[error("failed to weight tasks: the loss of task {task} (from 0) is negative")]
+    #[error("weight tasks: the loss of task {task} (from 0) is negative")]
     NegativeLoss {
         /// The task.
         task: usize,

@@ -48,7 +48,12 @@ impl RewardModel {
         let config = &model.decoder.config;
         tokenizer.check_fits(config.vocab_size)?;
         let text = reward_text(path, config)?;
-        Ok(Self { model, tokenizer, text, token_budget })
+        Ok(Self {
+            model,
+            tokenizer,
+            text,
+            token_budget,
+        })
     }
 
     /// A sequence cut as in training; `Drop` cuts on the left here, since
@@ -73,7 +78,11 @@ impl RewardModel {
     /// # Errors
     /// Rewards that are not finite.
     pub fn rewards(&self, groups: &[Group]) -> Result<Vec<Vec<f64>>, WorkerError> {
-        let LoadedModel { decoder, flats, device } = &self.model;
+        let LoadedModel {
+            decoder,
+            flats,
+            device,
+        } = &self.model;
         let packed = Packed::new(groups, &decoder.config, self.model.kind(), *device);
         let lengths: Vec<&[usize]> = groups.iter().map(|g| g.lengths.as_slice()).collect();
         let closed = self.tokenizer.eos().is_some();
@@ -111,7 +120,10 @@ fn reward_text(path: &Path, config: &ModelConfig) -> Result<RewardText, WorkerEr
     };
     serde_json::from_value(stored.clone()).map_err(|e| {
         WorkerError::input(
-            format!("read `moreline` in {}: {e}", path.join("config.json").display()),
+            format!(
+                "read `moreline` in {}: {e}",
+                path.join("config.json").display()
+            ),
             "the reward model was exported by another version; train it again",
         )
     })

@@ -41,7 +41,10 @@ pub fn score(context: &Context<'_>, spec: &Score) -> Result<Outcome, WorkerError
     write_rows(&context.output(artifact::RESPONSES), &rows)?;
     write_fed(&context.output(artifact::FED), &fed)?;
     let work = started.elapsed().as_secs_f64() - setup;
-    Ok(Outcome { metrics: score_metrics(&rewards), timings: timings(setup, work, &groups) })
+    Ok(Outcome {
+        metrics: score_metrics(&rewards),
+        timings: timings(setup, work, &groups),
+    })
 }
 
 /// Computes or takes from the journal the rewards of all groups.
@@ -56,7 +59,9 @@ pub(crate) fn score_groups(
             let rewards = model.rewards(&groups[run.clone()])?;
             journal.append(run.clone().zip(rewards).collect())?;
         }
-        context.events.progress("scoring", run.end, groups.len(), "prompts");
+        context
+            .events
+            .progress("scoring", run.end, groups.len(), "prompts");
     }
     Ok(journal.into_records())
 }
@@ -109,9 +114,13 @@ fn score_metrics(rewards: &[Vec<f64>]) -> moreline_protocol::event::Metrics {
 
 pub(crate) fn timings(setup: f64, work: f64, groups: &[Group]) -> BTreeMap<String, f64> {
     let tokens: usize = groups.iter().map(Group::tokens).sum();
-    [("setup_s", setup), ("work_s", work), ("tokens_per_s", tokens as f64 / work.max(1e-9))]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+    [
+        ("setup_s", setup),
+        ("work_s", work),
+        ("tokens_per_s", tokens as f64 / work.max(1e-9)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 /// Scores the first responses of both sides with the judge's reward model:
@@ -149,7 +158,10 @@ pub fn judge(context: &Context<'_>, spec: &Judge) -> Result<Outcome, WorkerError
         .collect();
     write_rows(&context.output(artifact::JUDGED), &judged)?;
     let work = started.elapsed().as_secs_f64() - setup;
-    Ok(Outcome { timings: timings(setup, work, &groups), ..Outcome::default() })
+    Ok(Outcome {
+        timings: timings(setup, work, &groups),
+        ..Outcome::default()
+    })
 }
 
 /// Both sides' rows, matched by prompt.
@@ -168,7 +180,8 @@ fn judged_pairs(context: &Context<'_>) -> Result<Vec<(ResponseRow, ResponseRow)>
             "generate both from the same prompt set, with the same `limit`",
         ));
     }
-    let mut by_id: BTreeMap<u64, ResponseRow> = side_b.into_iter().map(|row| (row.id, row)).collect();
+    let mut by_id: BTreeMap<u64, ResponseRow> =
+        side_b.into_iter().map(|row| (row.id, row)).collect();
     Ok(side_a
         .into_iter()
         .filter_map(|a| {

@@ -31,13 +31,18 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 impl Events {
     /// Events as JSON lines to `out`.
     pub fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { out: Mutex::new(out), last_progress: Mutex::new(None) }
+        Self {
+            out: Mutex::new(out),
+            last_progress: Mutex::new(None),
+        }
     }
 
     /// Sends one event. A reader that is gone is not an error here: the
     /// control pipe ends the worker.
     pub fn send(&self, event: &Event) {
-        let Ok(mut line) = serde_json::to_vec(event) else { return };
+        let Ok(mut line) = serde_json::to_vec(event) else {
+            return;
+        };
         line.push(b'\n');
         if let Ok(mut out) = self.out.lock() {
             let _ = out.write_all(&line).and_then(|()| out.flush());
@@ -64,12 +69,18 @@ impl Events {
 
     /// A line for the log.
     pub fn log(&self, level: Level, message: impl Into<String>) {
-        self.send(&Event::Log { level, message: message.into() });
+        self.send(&Event::Log {
+            level,
+            message: message.into(),
+        });
     }
 
     /// Values of a training step.
     pub fn scalars(&self, step: u64, values: &BTreeMap<String, f64>) {
-        self.send(&Event::Scalars { step, values: values.clone() });
+        self.send(&Event::Scalars {
+            step,
+            values: values.clone(),
+        });
     }
 }
 
@@ -101,7 +112,10 @@ impl Context<'_> {
     pub fn input(&self, role: &str) -> Result<&Input, WorkerError> {
         self.job.input(role).ok_or_else(|| {
             WorkerError::input(
-                format!("run stage `{}`: its job has no input `{role}`", self.job.stage),
+                format!(
+                    "run stage `{}`: its job has no input `{role}`",
+                    self.job.stage
+                ),
                 "run it through `moreline run`, whose version must be this worker's",
             )
         })

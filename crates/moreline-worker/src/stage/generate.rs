@@ -12,7 +12,7 @@ use serde_json::json;
 use super::context::{Context, Outcome, metrics, write_fed, write_rows};
 use super::journal::Journal;
 use crate::error::WorkerError;
-use crate::generate::{PromptTokens, Settings, chunks, generate_chunk};
+use crate::generate::{PromptTokens, Settings, check, chunks, generate_chunk};
 use crate::model::{Head, LoadedModel, compute_kind};
 use crate::text::Texts;
 use crate::train::FED_ROWS;
@@ -25,35 +25,51 @@ pub(super) fn generate(context: &Context<'_>, spec: &Generate) -> Result<Outcome
     let started = Instant::now();
     let path = &context.input("model")?.path;
     let tokenizer = Tokenizer::load(path)?;
-    let model = LoadedModel::open(path, Head::Language, compute_kind(spec.precision), context.device)?;
+    let model = LoadedModel::open(
+        path,
+        Head::Language,
+        compute_kind(spec.precision),
+        context.device,
+    )?;
     tokenizer.check_fits(model.decoder.config.vocab_size)?;
     let input = context.input("prompts")?;
     let rows = read_prompts(&input.path, context.rows(input))?;
     let texts = Texts::new(&tokenizer, spec.template);
-    let tokens = rows.iter().map(|row| texts.prompt(&row.prompt)).collect::<Result<Vec<_>, _>>()?;
+    let tokens = rows
+        .iter()
+        .map(|row| texts.prompt(&row.prompt))
+        .collect::<Result<Vec<_>, _>>()?;
     let fed = fed_rows(&input.name, &tokens, &tokenizer)?;
     let prompts = PromptTokens::of_set(tokens);
+    let settings = Settings::from(spec);
+    check(&prompts, &settings, &model.decoder.config)?;
     let setup = started.elapsed().as_secs_f64();
     let sampler = Sampler {
         model: &model,
         tokenizer: &tokenizer,
-        settings: Settings::from(spec),
+        settings,
         leads_with_space: texts.form() == PromptForm::HumanAssistant,
     };
     let responses = sampler.run(context, &prompts)?;
     let work = started.elapsed().as_secs_f64() - setup;
-    let generated: u64 = responses.iter().flatten().map(|response| response.tokens).sum();
+    let generated: u64 = responses
+        .iter()
+        .flatten()
+        .map(|response| response.tokens)
+        .sum();
     let metrics = response_metrics(&responses);
     let rows: Vec<ResponseRow> = rows
         .into_iter()
         .zip(responses)
         .enumerate()
-        .map(|(id, (PromptRow { prompt, answer }, responses))| ResponseRow {
-            id: id as u64,
-            prompt,
-            responses,
-            reference: answer,
-        })
+        .map(
+            |(id, (PromptRow { prompt, answer }, responses))| ResponseRow {
+                id: id as u64,
+                prompt,
+                responses,
+                reference: answer,
+            },
+        )
         .collect();
     write_rows(&context.output(artifact::RESPONSES), &rows)?;
     write_fed(&context.output(artifact::FED), &fed)?;
@@ -80,7 +96,11 @@ struct Sampler<'a> {
 impl Sampler<'_> {
     /// Generates chunk by chunk; chunks a killed run has finished are taken
     /// from its journal.
-    fn run(&self, context: &Context<'_>, prompts: &[PromptTokens]) -> Result<Vec<Vec<Response>>, WorkerError> {
+    fn run(
+        &self,
+        context: &Context<'_>,
+        prompts: &[PromptTokens],
+    ) -> Result<Vec<Vec<Response>>, WorkerError> {
         let mut journal = Journal::<Vec<Response>>::open(&context.job.partial_dir)?;
         let most = self.settings.samples * self.settings.max_new_tokens;
         let total = prompts.len() * most;
@@ -90,14 +110,19 @@ impl Sampler<'_> {
                 let mut tokens = 0;
                 let mut tell = |new: u64| {
                     tokens += new as usize;
-                    context.events.progress("generating", before + tokens, total, "tokens");
+                    context
+                        .events
+                        .progress("generating", before + tokens, total, "tokens");
                 };
                 let asked = &prompts[chunk.clone()];
-                let found = generate_chunk(self.model, self.tokenizer, asked, &self.settings, &mut tell)?;
+                let found =
+                    generate_chunk(self.model, self.tokenizer, asked, &self.settings, &mut tell)?;
                 let found = found.into_iter().map(|row| self.clean(row));
                 journal.append(chunk.clone().zip(found).collect())?;
             }
-            context.events.progress("generating", chunk.end * most, total, "tokens");
+            context
+                .events
+                .progress("generating", chunk.end * most, total, "tokens");
         }
         Ok(journal.into_records())
     }
@@ -112,7 +137,11 @@ impl Sampler<'_> {
     }
 }
 
-fn fed_rows(set: &str, prompts: &[Vec<u32>], tokenizer: &Tokenizer) -> Result<Vec<FedRow>, WorkerError> {
+fn fed_rows(
+    set: &str,
+    prompts: &[Vec<u32>],
+    tokenizer: &Tokenizer,
+) -> Result<Vec<FedRow>, WorkerError> {
     let shown = prompts.iter().take(FED_ROWS as usize).enumerate();
     shown
         .map(|(row, tokens)| {
@@ -132,7 +161,10 @@ fn response_metrics(responses: &[Vec<Response>]) -> moreline_protocol::event::Me
     let all: Vec<&Response> = responses.iter().flatten().collect();
     let count = all.len().max(1) as f64;
     let tokens: u64 = all.iter().map(|response| response.tokens).sum();
-    let finished = all.iter().filter(|response| response.finish == Finish::Stop).count();
+    let finished = all
+        .iter()
+        .filter(|response| response.finish == Finish::Stop)
+        .count();
     let logprob: f64 = all.iter().filter_map(|response| response.logprob).sum();
     metrics(json!({
         "prompts": responses.len(),

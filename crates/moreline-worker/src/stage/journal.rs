@@ -41,8 +41,12 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         let mut done = BTreeMap::new();
         let mut whole = 0;
         for line in text.split_inclusive(|&byte| byte == b'\n') {
-            let Some(body) = line.strip_suffix(b"\n") else { break };
-            let Ok(entry) = serde_json::from_slice::<Entry<T>>(body) else { break };
+            let Some(body) = line.strip_suffix(b"\n") else {
+                break;
+            };
+            let Ok(entry) = serde_json::from_slice::<Entry<T>>(body) else {
+                break;
+            };
             done.insert(entry.index, entry.record);
             whole += line.len() as u64;
         }
@@ -79,7 +83,10 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
             bytes.push(b'\n');
             self.done.insert(index, entry.record);
         }
-        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        let written = self
+            .file
+            .write_all(&bytes)
+            .and_then(|()| self.file.sync_data());
         written.map_err(|e| WorkerError::io("write", &self.path, e))
     }
 
@@ -97,7 +104,9 @@ mod tests {
     fn a_torn_line_is_cut_and_the_rest_kept() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::<String>::open(dir.path()).unwrap();
-        journal.append(vec![(1, "b".into()), (0, "a".into())]).unwrap();
+        journal
+            .append(vec![(1, "b".into()), (0, "a".into())])
+            .unwrap();
         drop(journal);
         let path = dir.path().join("journal.jsonl");
         let mut bytes = std::fs::read(&path).unwrap();

@@ -20,15 +20,23 @@ pub fn run(job: &Job, events: &Events) -> bool {
     let started = Instant::now();
     match work(job, events) {
         Ok(mut outcome) => {
-            outcome.timings.insert("total_s".into(), started.elapsed().as_secs_f64());
+            outcome
+                .timings
+                .insert("total_s".into(), started.elapsed().as_secs_f64());
             if let Some(megabytes) = peak_memory_mb() {
                 outcome.timings.insert("peak_memory_mb".into(), megabytes);
             }
-            events.send(&Event::Finished { metrics: outcome.metrics, timings: outcome.timings });
+            events.send(&Event::Finished {
+                metrics: outcome.metrics,
+                timings: outcome.timings,
+            });
             true
         }
         Err(error) => {
-            events.send(&Event::Failed { message: error.to_string(), hint: error.hint() });
+            events.send(&Event::Failed {
+                message: error.to_string(),
+                hint: error.hint(),
+            });
             false
         }
     }
@@ -37,13 +45,23 @@ pub fn run(job: &Job, events: &Events) -> bool {
 fn work(job: &Job, events: &Events) -> Result<Outcome, WorkerError> {
     if job.protocol != PROTOCOL_VERSION {
         return Err(WorkerError::input(
-            format!("run a job of protocol {}: this worker speaks {PROTOCOL_VERSION}", job.protocol),
+            format!(
+                "run a job of protocol {}: this worker speaks {PROTOCOL_VERSION}",
+                job.protocol
+            ),
             "build both programs together: `make build`",
         ));
     }
     let (device, fingerprint) = device::prepare(&job.resources)?;
-    events.send(&Event::Started { protocol: PROTOCOL_VERSION, fingerprint });
-    let context = Context { job, events, device };
+    events.send(&Event::Started {
+        protocol: PROTOCOL_VERSION,
+        fingerprint,
+    });
+    let context = Context {
+        job,
+        events,
+        device,
+    };
     match &job.spec {
         StageSpec::TrainReward(spec) => train::train_reward(&context, spec),
         StageSpec::Sft(spec) => train::sft(&context, spec),

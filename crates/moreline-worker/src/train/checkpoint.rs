@@ -43,14 +43,22 @@ pub(super) struct State {
 ///
 /// # Errors
 /// The system's.
-pub(super) fn save(partial: &Path, weights: &TrainWeights, state: &State) -> Result<(), WorkerError> {
+pub(super) fn save(
+    partial: &Path,
+    weights: &TrainWeights,
+    state: &State,
+) -> Result<(), WorkerError> {
     let fresh = partial.join("checkpoint.new");
     let _ = std::fs::remove_dir_all(&fresh);
     std::fs::create_dir_all(&fresh).map_err(|e| WorkerError::io("create", &fresh, e))?;
     let mut tensors: Vec<(String, HostTensor)> = Vec::new();
     for (i, moments) in weights.moments.iter().enumerate() {
         if let Some((first, second)) = moments {
-            for (name, tensor) in [("weights", &weights.master[i]), ("first", first), ("second", second)] {
+            for (name, tensor) in [
+                ("weights", &weights.master[i]),
+                ("first", first),
+                ("second", second),
+            ] {
                 tensors.push((format!("{name}.{i}"), tensor_to_host(tensor)));
             }
         }
@@ -97,8 +105,14 @@ pub(super) fn load(
     let state = read_state(&place.join(STATE))?;
     let store = WeightStore::open(&place.join(TENSORS))?;
     for i in 0..weights.master.len() {
-        let Some((first, second)) = &mut weights.moments[i] else { continue };
-        let targets = [("weights", &mut weights.master[i]), ("first", first), ("second", second)];
+        let Some((first, second)) = &mut weights.moments[i] else {
+            continue;
+        };
+        let targets = [
+            ("weights", &mut weights.master[i]),
+            ("first", first),
+            ("second", second),
+        ];
         for (name, target) in targets {
             let shape: Vec<usize> = target.size().iter().map(|&n| n as usize).collect();
             let host = store.read_shaped(&format!("{name}.{i}"), &shape)?;

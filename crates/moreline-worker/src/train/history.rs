@@ -4,7 +4,10 @@ use moreline_protocol::rows::HistoryRow;
 
 /// Means of a value over tenths of the steps (fewer if there are fewer steps).
 pub(super) fn by_tenths(history: &[HistoryRow], key: &str) -> Vec<f64> {
-    let values: Vec<f64> = history.iter().filter_map(|row| row.values.get(key).copied()).collect();
+    let values: Vec<f64> = history
+        .iter()
+        .filter_map(|row| row.values.get(key).copied())
+        .collect();
     let parts = values.len().min(10);
     (0..parts)
         .map(|i| {
@@ -20,7 +23,10 @@ mod tests {
 
     #[test]
     fn tenths_cover_every_step_once() {
-        let step = |i: u64| HistoryRow { step: i, values: [("loss".to_owned(), i as f64)].into() };
+        let step = |i: u64| HistoryRow {
+            step: i,
+            values: [("loss".to_owned(), i as f64)].into(),
+        };
         let history: Vec<HistoryRow> = (0..20).map(step).collect();
         let tenths = by_tenths(&history, "loss");
         assert_eq!(tenths.len(), 10);

@@ -60,14 +60,18 @@ impl Order {
             Length::Steps(steps) => steps as usize * batch,
         };
         let stream: Vec<RowId> = Shuffled::new(rows, seed, 0).take(wanted).collect();
-        Self { batches: stream.chunks(batch).map(<[RowId]>::to_vec).collect() }
+        Self {
+            batches: stream.chunks(batch).map(<[RowId]>::to_vec).collect(),
+        }
     }
 
     fn equal(sizes: &[usize], batch: usize, length: Length, seed: u64) -> Self {
         let sets = sizes.len();
         let longest = sizes.iter().copied().max().unwrap_or(0);
         let steps = match length {
-            Length::Epochs(epochs) => (epochs * (longest * sets) as f64 / batch as f64).ceil() as usize,
+            Length::Epochs(epochs) => {
+                (epochs * (longest * sets) as f64 / batch as f64).ceil() as usize
+            }
             Length::Steps(steps) => steps as usize,
         };
         let mut streams: Vec<Shuffled<RowId>> = sizes
@@ -104,7 +108,11 @@ impl<T> Shuffled<T> {
     fn new(items: Vec<T>, seed: u64, stream: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);
-        Self { next: items.len(), items, rng }
+        Self {
+            next: items.len(),
+            items,
+            rng,
+        }
     }
 }
 
@@ -136,7 +144,10 @@ mod tests {
         assert_eq!(rows.len(), 8);
         let distinct: HashSet<(usize, usize)> = rows.iter().map(|r| (r.set, r.row)).collect();
         assert_eq!(distinct.len(), 8);
-        assert_eq!(order.batches().iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 2]);
+        assert_eq!(
+            order.batches().iter().map(Vec::len).collect::<Vec<_>>(),
+            [3, 3, 2]
+        );
     }
 
     #[test]

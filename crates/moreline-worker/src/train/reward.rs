@@ -56,7 +56,10 @@ pub fn train_reward(context: &Context<'_>, spec: &TrainReward) -> Result<Outcome
     run.train()?;
     let work = started.elapsed().as_secs_f64() - setup;
     run.export(&text)?;
-    let mut outcome = Outcome { metrics: run.metrics(), ..Outcome::default() };
+    let mut outcome = Outcome {
+        metrics: run.metrics(),
+        ..Outcome::default()
+    };
     let tokens = run.tokens_here as f64;
     let pairs = run.pairs_here as f64;
     outcome.timings = [
@@ -92,7 +95,10 @@ pub(super) fn check_length(config: &ModelConfig, max_length: u32) -> Result<(), 
         return Ok(());
     }
     Err(WorkerError::input(
-        format!("train on texts of {max_length} tokens: the model has {} positions", config.max_positions),
+        format!(
+            "train on texts of {max_length} tokens: the model has {} positions",
+            config.max_positions
+        ),
         format!("set `max_length = {}` or less", config.max_positions),
     ))
 }
@@ -122,9 +128,12 @@ impl<'a> Run<'a> {
         sets: RewardSets,
         model: LoadedModel,
     ) -> Result<Self, WorkerError> {
-        let (decoder, weights) = TrainWeights::new(model, compute_kind(spec.precision), spec.train_blocks);
+        let (decoder, weights) =
+            TrainWeights::new(model, compute_kind(spec.precision), spec.train_blocks);
         let sizes: Vec<usize> = sets.rows.iter().map(Vec::len).collect();
-        let length = spec.steps.map_or(Length::Epochs(spec.epochs), Length::Steps);
+        let length = spec
+            .steps
+            .map_or(Length::Epochs(spec.epochs), Length::Steps);
         let mixing = spec.mixing.unwrap_or(match spec.method {
             Method::Uniform => Mixing::Proportional,
             Method::More => Mixing::Equal,
@@ -169,7 +178,9 @@ impl<'a> Run<'a> {
         for (step, batch) in batches.iter().enumerate().skip(start) {
             self.step(step as u64, batch)?;
             done += batch.len();
-            self.context.events.progress("training", done, total, "rows");
+            self.context
+                .events
+                .progress("training", done, total, "rows");
             let finished = step as u64 + 1;
             if finished.is_multiple_of(self.spec.checkpoint_every.max(1)) && done < total {
                 self.save(finished)?;
@@ -183,7 +194,9 @@ impl<'a> Run<'a> {
         let Some(state) = checkpoint::load(partial, &mut self.weights, &mut self.optimiser)? else {
             return Ok(0);
         };
-        self.context.events.log(Level::Info, format!("going on after step {}", state.step));
+        self.context
+            .events
+            .log(Level::Info, format!("going on after step {}", state.step));
         self.weighting.restore(state.momentum);
         self.history = state.history;
         self.tokens = state.tokens;
@@ -204,7 +217,10 @@ impl<'a> Run<'a> {
     }
 
     fn step(&mut self, step: u64, batch: &[RowId]) -> Result<(), WorkerError> {
-        let rows: Vec<&RewardRow> = batch.iter().map(|id| &self.sets.rows[id.set][id.row]).collect();
+        let rows: Vec<&RewardRow> = batch
+            .iter()
+            .map(|id| &self.sets.rows[id.set][id.row])
+            .collect();
         let compute = RewardCompute {
             decoder: &self.decoder,
             pooling: self.spec.pooling,
@@ -212,19 +228,32 @@ impl<'a> Run<'a> {
             token_budget: self.context.token_budget(),
             kind: compute_kind(self.spec.precision),
         };
-        let outcome = compute.gradients(&rows, &mut self.weights, &mut self.weighting)?;
+        let outcome = compute
+            .gradients(&rows, &mut self.weights, &mut self.weighting)
+            .map_err(|e| e.at_step(step + 1))?;
         let applied = self.optimiser.apply(step, &mut self.weights)?;
         self.tokens += outcome.tokens as u64;
         self.tokens_here += outcome.tokens as u64;
-        self.pairs_here += rows.iter().map(|row| pairs_of(&row.scores) as u64).sum::<u64>();
+        self.pairs_here += rows
+            .iter()
+            .map(|row| pairs_of(&row.scores) as u64)
+            .sum::<u64>();
         let values = self.values(&rows, &outcome, applied);
         self.context.events.scalars(step + 1, &values);
-        self.history.push(HistoryRow { step: step + 1, values });
+        self.history.push(HistoryRow {
+            step: step + 1,
+            values,
+        });
         Ok(())
     }
 
     /// The step's scalars.
-    fn values(&self, rows: &[&RewardRow], outcome: &StepOutcome, applied: Applied) -> BTreeMap<String, f64> {
+    fn values(
+        &self,
+        rows: &[&RewardRow],
+        outcome: &StepOutcome,
+        applied: Applied,
+    ) -> BTreeMap<String, f64> {
         let all: Vec<usize> = (0..rows.len()).collect();
         let mut values = BTreeMap::new();
         let mut put = |name: String, value: f64| {
@@ -238,7 +267,11 @@ impl<'a> Run<'a> {
         put("lr".into(), applied.lr);
         put("tokens".into(), outcome.tokens as f64);
         for (task, name) in self.sets.names.iter().enumerate() {
-            let own: Vec<usize> = all.iter().copied().filter(|&i| rows[i].task == task).collect();
+            let own: Vec<usize> = all
+                .iter()
+                .copied()
+                .filter(|&i| rows[i].task == task)
+                .collect();
             let totals = Totals::of(outcome, &own);
             if totals.pairs > 0.0 {
                 put(format!("loss/{name}"), totals.loss / totals.pairs);
@@ -268,12 +301,31 @@ impl<'a> Run<'a> {
         let losses = by_tenths(&self.history, "loss");
         let mean_weight = |name: &String| {
             let key = format!("weight/{name}");
-            let found: Vec<f64> = self.history.iter().filter_map(|row| row.values.get(&key).copied()).collect();
-            (name.clone(), found.iter().sum::<f64>() / found.len().max(1) as f64)
+            let found: Vec<f64> = self
+                .history
+                .iter()
+                .filter_map(|row| row.values.get(&key).copied())
+                .collect();
+            (
+                name.clone(),
+                found.iter().sum::<f64>() / found.len().max(1) as f64,
+            )
         };
         let weights: BTreeMap<String, f64> = self.sets.names.iter().map(mean_weight).collect();
-        let computed: usize = self.sets.rows.iter().flatten().map(|row| row.group.tokens()).sum();
-        let unshared: usize = self.sets.rows.iter().flatten().map(|row| row.group.tokens_unshared()).sum();
+        let computed: usize = self
+            .sets
+            .rows
+            .iter()
+            .flatten()
+            .map(|row| row.group.tokens())
+            .sum();
+        let unshared: usize = self
+            .sets
+            .rows
+            .iter()
+            .flatten()
+            .map(|row| row.group.tokens_unshared())
+            .sum();
         metrics(json!({
             "steps": self.history.len(),
             "rows": self.sets.rows.iter().map(Vec::len).sum::<usize>(),

@@ -51,17 +51,25 @@ pub(crate) fn read_sets(
         let rows = read_preferences(&input.path, context.rows(input))?;
         check_preferences(&input.path, &rows)?;
         let mut usable = Vec::with_capacity(rows.len());
+        let before = sets.dropped.clone();
         for (index, row) in rows.iter().enumerate() {
             let place = Place { task, input, index };
             match prepare(tokenizer, text, row, pairs, &place, &mut sets)? {
                 Ok(row) => usable.push(row),
                 Err(reason) => *sets.dropped.entry(reason).or_default() += 1,
             }
-            context.events.progress("tokenising", index + 1, rows.len(), "rows");
+            context
+                .events
+                .progress("tokenising", index + 1, rows.len(), "rows");
         }
         if usable.is_empty() {
             return Err(WorkerError::input(
-                format!("train on `{}`: none of its {} rows can be used", input.name, rows.len()),
+                format!(
+                    "train on `{}`: none of its {} rows can be used: {}",
+                    input.name,
+                    rows.len(),
+                    reasons(&sets.dropped, &before)
+                ),
                 "raise `max_length`, or give rows whose responses differ in text and score",
             ));
         }
@@ -70,11 +78,21 @@ pub(crate) fn read_sets(
     }
     let left_out: u64 = sets.dropped.values().sum();
     if left_out > 0 {
-        let counts = sets.dropped.iter().filter(|(_, n)| **n > 0).map(|(why, n)| format!("{n} {why}"));
-        let counts = counts.collect::<Vec<_>>().join(", ");
-        context.events.log(Level::Info, format!("{left_out} rows left out: {counts}"));
+        let counts = reasons(&sets.dropped, &BTreeMap::new());
+        context
+            .events
+            .log(Level::Info, format!("{left_out} rows left out: {counts}"));
     }
     Ok(sets)
+}
+
+/// How many rows were left out since `before`, and why.
+fn reasons(dropped: &BTreeMap<&str, u64>, before: &BTreeMap<&str, u64>) -> String {
+    let counts = dropped.iter().filter_map(|(why, n)| {
+        let new = n - before.get(why).unwrap_or(&0);
+        (new > 0).then(|| format!("{new} {}", why.replace('_', " ")))
+    });
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 /// Which row is being prepared.
@@ -99,7 +117,12 @@ fn prepare(
     let (sequences, scores) = Texts::new(tokenizer, text.template).preference(row, pairs)?;
     let mut kept = Vec::with_capacity(sequences.len());
     for (response, tokens) in sequences.into_iter().enumerate() {
-        let fitted = truncate(tokens, text.max_length as usize, text.truncation, Ends::of(tokenizer));
+        let fitted = truncate(
+            tokens,
+            text.max_length as usize,
+            text.truncation,
+            Ends::of(tokenizer),
+        );
         let Some(sequence) = fitted else {
             return Ok(Err("too_long"));
         };
@@ -119,5 +142,9 @@ fn prepare(
     if kept.iter().all(|tokens| *tokens == kept[0]) {
         return Ok(Err("identical"));
     }
-    Ok(Ok(RewardRow { task: place.task, group: Group::share(&kept), scores }))
+    Ok(Ok(RewardRow {
+        task: place.task,
+        group: Group::share(&kept),
+        scores,
+    }))
 }

@@ -5,7 +5,13 @@ use moreline_protocol::spec::Schedule;
 /// The learning rate of step `step` (from 0) of `total`: linear warm-up over
 /// the first `warmup_ratio` of the steps (rounded up), then the schedule,
 /// which would reach its end one step after the last.
-pub fn learning_rate(schedule: Schedule, peak: f64, warmup_ratio: f64, step: u64, total: u64) -> f64 {
+pub fn learning_rate(
+    schedule: Schedule,
+    peak: f64,
+    warmup_ratio: f64,
+    step: u64,
+    total: u64,
+) -> f64 {
     let warmup = (warmup_ratio * total as f64).ceil() as u64;
     if step < warmup {
         return peak * (step + 1) as f64 / warmup as f64;

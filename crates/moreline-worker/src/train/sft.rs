@@ -75,11 +75,25 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(context: &'a Context<'a>, spec: &'a Sft, examples: Examples, model: LoadedModel) -> Self {
-        let (decoder, weights) = TrainWeights::new(model, compute_kind(spec.precision), spec.train_blocks);
-        let length = spec.steps.map_or(Length::Epochs(spec.epochs), Length::Steps);
+    fn new(
+        context: &'a Context<'a>,
+        spec: &'a Sft,
+        examples: Examples,
+        model: LoadedModel,
+    ) -> Self {
+        let (decoder, weights) =
+            TrainWeights::new(model, compute_kind(spec.precision), spec.train_blocks);
+        let length = spec
+            .steps
+            .map_or(Length::Epochs(spec.epochs), Length::Steps);
         let sizes = [examples.rows.len()];
-        let order = Order::new(&sizes, Mixing::Proportional, spec.batch as usize, length, spec.seed);
+        let order = Order::new(
+            &sizes,
+            Mixing::Proportional,
+            spec.batch as usize,
+            length,
+            spec.seed,
+        );
         let optimiser = Optimiser {
             lr: spec.lr,
             schedule: spec.schedule,
@@ -116,7 +130,9 @@ impl<'a> Run<'a> {
             let rows: Vec<usize> = batch.iter().map(|id| id.row).collect();
             self.step(step as u64, &rows)?;
             done += batch.len();
-            self.context.events.progress("fine-tuning", done, total, "examples");
+            self.context
+                .events
+                .progress("fine-tuning", done, total, "examples");
             let finished = step as u64 + 1;
             if finished.is_multiple_of(self.spec.checkpoint_every.max(1)) && done < total {
                 self.save(finished)?;
@@ -130,7 +146,9 @@ impl<'a> Run<'a> {
         let Some(state) = checkpoint::load(partial, &mut self.weights, &mut self.optimiser)? else {
             return Ok(0);
         };
-        self.context.events.log(Level::Info, format!("going on after step {}", state.step));
+        self.context
+            .events
+            .log(Level::Info, format!("going on after step {}", state.step));
         self.history = state.history;
         self.tokens = state.tokens;
         Ok(state.step as usize)
@@ -150,7 +168,10 @@ impl<'a> Run<'a> {
     }
 
     fn step(&mut self, step: u64, rows: &[usize]) -> Result<(), WorkerError> {
-        let sizes: Vec<usize> = rows.iter().map(|&r| self.examples.rows[r].tokens.len()).collect();
+        let sizes: Vec<usize> = rows
+            .iter()
+            .map(|&r| self.examples.rows[r].tokens.len())
+            .collect();
         let labels: usize = rows.iter().map(|&r| self.examples.rows[r].count()).sum();
         let mut loss = 0.0;
         for range in micro::cut(&sizes, self.context.token_budget()) {
@@ -166,10 +187,16 @@ impl<'a> Run<'a> {
             ("lr", applied.lr),
             ("tokens", tokens as f64),
         ]
+        .into_iter()
+        // JSON has no NaN: a skipped step has no loss.
+        .filter(|(_, value)| value.is_finite())
         .map(|(name, value)| (name.to_owned(), value))
-        .into();
+        .collect();
         self.context.events.scalars(step + 1, &values);
-        self.history.push(HistoryRow { step: step + 1, values });
+        self.history.push(HistoryRow {
+            step: step + 1,
+            values,
+        });
         Ok(())
     }
 
@@ -218,7 +245,11 @@ impl<'a> Run<'a> {
     fn export(&self, tokenizer: &Tokenizer) -> Result<(), WorkerError> {
         let dir = self.context.output(artifact::MODEL);
         std::fs::create_dir_all(&dir).map_err(|e| WorkerError::io("create", &dir, e))?;
-        let exporter = Exporter { decoder: &self.decoder, tokenizer, precision: self.spec.precision };
+        let exporter = Exporter {
+            decoder: &self.decoder,
+            tokenizer,
+            precision: self.spec.precision,
+        };
         exporter.write(&dir, &self.weights.master, ExportHead::Language)?;
         write_rows(&self.context.output(artifact::HISTORY), &self.history)?;
         write_fed(&self.context.output(artifact::FED), &self.examples.fed)

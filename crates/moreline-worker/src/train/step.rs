@@ -77,9 +77,17 @@ impl RewardCompute<'_> {
         let sizes: Vec<usize> = batch.iter().map(|row| row.group.tokens()).collect();
         let tokens = sizes.iter().sum();
         let whole = weighting.needs_head_grads();
-        let keep = if whole && tokens > self.token_budget { Keep::Inputs } else { Keep::Graphs };
+        let keep = if whole && tokens > self.token_budget {
+            Keep::Inputs
+        } else {
+            Keep::Graphs
+        };
         // Without head gradients every pair counts alike: known beforehand.
-        let pairs = batch.iter().map(|row| pairs_of(&row.scores)).sum::<usize>().max(1);
+        let pairs = batch
+            .iter()
+            .map(|row| pairs_of(&row.scores))
+            .sum::<usize>()
+            .max(1);
         let (mut scored, mut all_rewards, mut pending) = (Vec::new(), Vec::new(), Vec::new());
         for range in micro::cut(&sizes, self.token_budget) {
             let found = self.forward(&batch[range.clone()], weights, keep, range.start);
@@ -106,17 +114,33 @@ impl RewardCompute<'_> {
         })
     }
 
-    fn forward(&self, rows: &[&RewardRow], weights: &TrainWeights, keep: Keep, start: usize) -> Pending {
+    fn forward(
+        &self,
+        rows: &[&RewardRow],
+        weights: &TrainWeights,
+        keep: Keep,
+        start: usize,
+    ) -> Pending {
         let decoder = self.decoder;
         let device = weights.compute[0].device();
         let groups = rows.iter().map(|row| &row.group);
         let packed = Packed::new(groups, &decoder.config, self.kind, device);
-        let lengths: Vec<&[usize]> = rows.iter().map(|row| row.group.lengths.as_slice()).collect();
+        let lengths: Vec<&[usize]> = rows
+            .iter()
+            .map(|row| row.group.lengths.as_slice())
+            .collect();
         let pool = PoolPlan::new(&packed, &lengths, self.pooling, self.closed);
         let tape = Tape::forward(decoder, weights, &packed, keep);
         let norm_leaf = weights.compute[decoder.norm_index()].shallow_clone();
         let embeddings = pool.embeddings(decoder, &norm_leaf, &tape.last);
-        Pending { packed, tape, pool, norm_leaf, embeddings, rows: start..start + rows.len() }
+        Pending {
+            packed,
+            tape,
+            pool,
+            norm_leaf,
+            embeddings,
+            rows: start..start + rows.len(),
+        }
     }
 
     /// Losses of a micro-batch's rows, in closed form from the rewards.
@@ -130,22 +154,35 @@ impl RewardCompute<'_> {
         let embeddings = micro.embeddings.detach();
         let score = weights.compute[self.decoder.head_index()].detach();
         let flat = to_vec(&rewards(&embeddings, &score));
-        let embeddings = if head_grads { to_vec(&embeddings) } else { Vec::new() };
+        let embeddings = if head_grads {
+            to_vec(&embeddings)
+        } else {
+            Vec::new()
+        };
         let hidden = self.decoder.config.hidden_size;
         let (mut scored, mut all) = (Vec::new(), Vec::new());
         let mut first = 0;
         for row in &batch[micro.rows.clone()] {
             let count = row.scores.len();
             let own = &flat[first..first + count];
-            let group = Ranked { rewards: own, scores: &row.scores };
-            let loss = ranking_loss(group, Ranking::default())
-                .map_err(|e| WorkerError::Diverged { message: e.to_string() })?;
+            let group = Ranked {
+                rewards: own,
+                scores: &row.scores,
+            };
+            let loss =
+                ranking_loss(group, Ranking::default()).map_err(|e| WorkerError::Diverged {
+                    message: e.to_string(),
+                })?;
             let head_grad = if head_grads {
                 head_gradient(&loss.gradient, &embeddings[first * hidden..], hidden)
             } else {
                 Vec::new()
             };
-            scored.push(ScoredRow { task: row.task, loss, head_grad });
+            scored.push(ScoredRow {
+                task: row.task,
+                loss,
+                head_grad,
+            });
             all.push(own.to_vec());
             first += count;
         }
@@ -160,19 +197,33 @@ impl RewardCompute<'_> {
         factors: &[f64],
         weights: &mut TrainWeights,
     ) -> Result<(), WorkerError> {
-        let Pending { packed, tape, norm_leaf, embeddings, pool: _pool, .. } = micro;
+        let Pending {
+            packed,
+            tape,
+            norm_leaf,
+            embeddings,
+            pool: _pool,
+            ..
+        } = micro;
         let decoder = self.decoder;
         let grads: Vec<f32> = rows
             .iter()
             .zip(factors)
             .flat_map(|(row, factor)| row.loss.gradient.iter().map(move |g| (g * factor) as f32))
             .collect();
-        let grads_r1 = Tensor::from_slice(&grads).to_device(embeddings.device()).unsqueeze(1);
+        let grads_r1 = Tensor::from_slice(&grads)
+            .to_device(embeddings.device())
+            .unsqueeze(1);
         let score = weights.compute[decoder.head_index()].detach();
         // reward = e . w, so d/de = g w and d/dw = sum of g e.
-        weights.accumulate(decoder.head_index(), (&grads_r1 * embeddings.detach()).sum_dim_intlist(
-            [0i64].as_slice(), false, Kind::Float,
-        ));
+        weights.accumulate(
+            decoder.head_index(),
+            (&grads_r1 * embeddings.detach()).sum_dim_intlist(
+                [0i64].as_slice(),
+                false,
+                Kind::Float,
+            ),
+        );
         let grad_embeddings = grads_r1 * score.unsqueeze(0);
         let norm_trained = weights.trainable(decoder.norm_index());
         let mut inputs = vec![&tape.last];

@@ -33,7 +33,9 @@ pub enum Keep {
 impl Tape {
     /// Runs the blocks on a micro-batch.
     pub fn forward(decoder: &Decoder, weights: &TrainWeights, packed: &Packed, keep: Keep) -> Self {
-        let first = weights.lowest_trainable().saturating_sub(Decoder::FIRST_BLOCK);
+        let first = weights
+            .lowest_trainable()
+            .saturating_sub(Decoder::FIRST_BLOCK);
         let block = |layer: usize, x: &Tensor| {
             let flat = &weights.compute[Decoder::FIRST_BLOCK + layer];
             decoder.block(layer, flat, x, &packed.rotary, &packed.attention)
@@ -59,7 +61,12 @@ impl Tape {
             inputs.push(input);
         }
         let last = x.detach().set_requires_grad(true);
-        Self { inputs, outputs, first, last }
+        Self {
+            inputs,
+            outputs,
+            first,
+            last,
+        }
     }
 
     /// Goes back from the gradient of [`Self::last`] and adds every trained
@@ -94,7 +101,8 @@ impl Tape {
         }
         if weights.trainable(0) {
             let vocabulary = decoder.config.vocab_size as i64;
-            let table = Tensor::embedding_dense_backward(&grad, &packed.tokens_t, vocabulary, -1, false);
+            let table =
+                Tensor::embedding_dense_backward(&grad, &packed.tokens_t, vocabulary, -1, false);
             weights.accumulate(0, table.view([-1]));
         }
         Ok(())

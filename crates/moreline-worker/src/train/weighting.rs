@@ -54,7 +54,11 @@ impl Weighting {
             Method::Uniform => 1,
             Method::More => spec.weight_groups.max(1) as usize,
         };
-        let kept = if spec.method == Method::More { groups * tasks } else { 0 };
+        let kept = if spec.method == Method::More {
+            groups * tasks
+        } else {
+            0
+        };
         Self {
             method: spec.method,
             alpha: spec.alpha,
@@ -102,7 +106,11 @@ impl Weighting {
         let pairs: usize = rows.iter().map(|row| row.loss.pairs).sum();
         let factor = 1.0 / pairs.max(1) as f64;
         let share = |task| {
-            let own: usize = rows.iter().filter(|r| r.task == task).map(|r| r.loss.pairs).sum();
+            let own: usize = rows
+                .iter()
+                .filter(|r| r.task == task)
+                .map(|r| r.loss.pairs)
+                .sum();
             (own > 0).then(|| own as f64 * factor)
         };
         StepWeights {
@@ -170,7 +178,9 @@ impl Weighting {
             .map(|gram| self.minimise(&gram));
         match solved {
             Ok(weights) => Ok(weights.lambda),
-            Err(error) => Err(WorkerError::Diverged { message: error.to_string() }),
+            Err(error) => Err(WorkerError::Diverged {
+                message: error.to_string(),
+            }),
         }
     }
 

@@ -35,7 +35,11 @@ impl TrainWeights {
         let master: Vec<Tensor> = flats.into_iter().map(|f| f.to_kind(Kind::Float)).collect();
         let leaf = |(i, flat): (usize, &Tensor)| {
             let reward_head = decoder.head == crate::model::Head::Reward && i > norm;
-            let kind = if i == norm || reward_head { Kind::Float } else { kind };
+            let kind = if i == norm || reward_head {
+                Kind::Float
+            } else {
+                kind
+            };
             // `to_kind` of the same dtype shares the storage.
             flat.detach().to_kind(kind).set_requires_grad(trainable[i])
         };
@@ -46,7 +50,16 @@ impl TrainWeights {
             .map(|(flat, &on)| on.then(|| (flat.zeros_like(), flat.zeros_like())))
             .collect();
         let grads = master.iter().map(|_| None).collect();
-        (decoder, Self { master, compute, grads, moments, trainable })
+        (
+            decoder,
+            Self {
+                master,
+                compute,
+                grads,
+                moments,
+                trainable,
+            },
+        )
     }
 
     /// Whether a segment is trained.
@@ -56,7 +69,10 @@ impl TrainWeights {
 
     /// The lowest trained segment.
     pub fn lowest_trainable(&self) -> usize {
-        self.trainable.iter().position(|&on| on).unwrap_or(self.trainable.len())
+        self.trainable
+            .iter()
+            .position(|&on| on)
+            .unwrap_or(self.trainable.len())
     }
 
     /// Adds a gradient `[numel]` of any dtype to a segment's.
@@ -93,8 +109,12 @@ impl TrainWeights {
     /// What libtorch throws.
     pub fn step(&mut self, settings: &AdamW, scale: f64) -> Result<(), WorkerError> {
         for (i, moments) in self.moments.iter_mut().enumerate() {
-            let Some((first, second)) = moments else { continue };
-            let mut grad = self.grads[i].take().unwrap_or_else(|| self.master[i].zeros_like());
+            let Some((first, second)) = moments else {
+                continue;
+            };
+            let mut grad = self.grads[i]
+                .take()
+                .unwrap_or_else(|| self.master[i].zeros_like());
             if scale != 1.0 {
                 let _ = no_grad(|| grad.g_mul_scalar_(scale));
             }
