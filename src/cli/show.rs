@@ -147,12 +147,10 @@ fn is_table(value: &Value) -> bool {
 /// One column for each member, one row for each figure.
 fn by_name(members: &Map<String, Value>) -> Vec<Vec<String>> {
     let mut figures: Vec<&String> = Vec::new();
-    for name in members
-        .values()
-        .filter_map(Value::as_object)
-        .flat_map(Map::keys)
-    {
-        if !figures.contains(&name) {
+    let all = members.values().filter_map(Value::as_object).flatten();
+    for (name, value) in all {
+        // What is a table itself is in the record and in the report.
+        if !value.is_array() && !figures.contains(&name) {
             figures.push(name);
         }
     }
@@ -326,4 +324,38 @@ fn section(text: &mut String, title: &str, rows: Vec<Vec<String>>) {
 
 fn heading(title: &str) -> String {
     format!("\n{}\n", terminal::paint(Colour::Green, title))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_cannot_steer_the_terminal() {
+        let mut text = String::new();
+        let row = FedRow {
+            set: "s".into(),
+            row: 0,
+            response: Some(1),
+            text: "a\u{1b}[2Jb\tc\n\n".into(),
+            tokens: 4,
+            truncated: 2,
+        };
+        fed_text(&mut text, &row);
+        let shown = "  s row 0, response 1: 4 tokens, 2 cut off\n  | a\u{fffd}[2Jb c\n  |\n  |\n";
+        assert_eq!(text, shown);
+    }
+
+    #[test]
+    fn figures_of_sets_become_a_table() {
+        let sets = json!({"a": {"x": 1, "bins": [[1], [2]]}, "b": {"x": 0.25, "y": true}});
+        assert!(is_table(&sets));
+        assert!(!is_table(&json!({"a": 1})));
+        assert!(!is_table(&json!({})));
+        let rows = by_name(sets.as_object().expect("an object"));
+        assert_eq!(rows[0], ["", "a", "b"]);
+        assert_eq!(rows[1], ["x", "1", "0.2500"]);
+        assert_eq!(rows[2], ["y", "-", "true"]);
+        assert_eq!(rows.len(), 3);
+    }
 }

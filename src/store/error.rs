@@ -98,3 +98,24 @@ impl<T> AtPath<T> for io::Result<T> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_out_fits_what_was_tried() {
+        let hint = |doing, kind: io::ErrorKind| {
+            let result: io::Result<()> = Err(kind.into());
+            let error = result.at(doing, Path::new("/x")).expect_err("an error");
+            error.to_string()
+        };
+        let reading = hint("read", io::ErrorKind::PermissionDenied);
+        assert!(reading.ends_with("; give yourself the right to read it"));
+        let writing = hint("write", io::ErrorKind::PermissionDenied);
+        assert!(writing.contains("set `cache` in the site file"));
+        let full = hint("write", io::ErrorKind::StorageFull);
+        assert!(full.contains("everything committed is kept"));
+        assert!(!hint("read", io::ErrorKind::NotFound).contains("cache"));
+    }
+}

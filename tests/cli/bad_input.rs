@@ -188,7 +188,7 @@ shows!(
     RUN
 );
 
-/// Rows, a model, a missing file and an endpoint's key: all at once.
+// Rows, a model and a missing file: all at once.
 shows!(
     every_wrong_input_at_once,
     |toy| {
