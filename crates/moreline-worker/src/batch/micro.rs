@@ -32,7 +32,7 @@ mod tests {
     #[test]
     fn runs_are_even_and_within_the_budget() {
         assert_eq!(cut(&[10; 10], 60), [0..5, 5..10]);
-        assert_eq!(cut(&[10; 3], 100), [0..3]);
+        assert_eq!(cut(&[10; 3], 100).as_slice(), std::slice::from_ref(&(0..3)));
         assert_eq!(cut(&[200, 10, 10], 100), [0..1, 1..3]);
         assert_eq!(cut(&[], 100), Vec::<std::ops::Range<usize>>::new());
     }

@@ -111,7 +111,7 @@ impl Weighting {
                 .filter(|r| r.task == task)
                 .map(|r| r.loss.pairs)
                 .sum();
-            (own > 0).then(|| own as f64 * factor)
+            (own > 0).then_some(own as f64 * factor)
         };
         StepWeights {
             rows: vec![factor; rows.len()],
