@@ -1,6 +1,6 @@
 //! Next-token log-probabilities at chosen positions, a few at a time.
 //!
-//! Logits exist for [`CHUNK`] positions at once, so memory does not grow with
+//! Logits exist for `CHUNK` positions at once, so memory does not grow with
 //! the batch, and the LM head is never applied where no label is.
 
 use tch::{Kind, Tensor, no_grad};

@@ -6,9 +6,9 @@ use moreline_stats::logistic::{log_sigmoid, sigmoid};
 /// any finite score, negative ones too, is a score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Group<'a> {
-    /// Rewards the model gives [K].
+    /// Rewards the model gives `[K]`.
     pub rewards: &'a [f64],
-    /// Scores of the preference set [K]; higher is better, equal is a tie.
+    /// Scores of the preference set `[K]`; higher is better, equal is a tie.
     pub scores: &'a [f64],
 }
 
@@ -38,7 +38,7 @@ pub struct GroupLoss {
     pub correct: f64,
     /// Sum over pairs of `r_better - r_worse`.
     pub reward_margin: f64,
-    /// Derivative of `loss` with respect to the rewards [K].
+    /// Derivative of `loss` with respect to the rewards `[K]`.
     pub gradient: Vec<f64>,
 }
 

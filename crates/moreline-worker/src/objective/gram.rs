@@ -81,20 +81,20 @@ impl Gram {
         self.values[i * self.size + j]
     }
 
-    /// The norm of every gradient [K].
+    /// The norm of every gradient `[K]`.
     pub fn norms(&self) -> Vec<f64> {
         (0..self.size)
             .map(|i| self.at(i, i).max(0.0).sqrt())
             .collect()
     }
 
-    /// The inner product of every gradient with the combination weighted by `lambda` [K].
+    /// The inner product of every gradient with the combination weighted by `lambda` `[K]`.
     pub fn products(&self, lambda: &[f64]) -> Vec<f64> {
         let row = |i| (0..self.size).map(|j| self.at(i, j) * lambda[j]).sum();
         (0..self.size).map(row).collect()
     }
 
-    /// The squared norm of the combination weighted by `lambda` [K], never negative.
+    /// The squared norm of the combination weighted by `lambda` `[K]`, never negative.
     pub fn squared_norm(&self, lambda: &[f64]) -> f64 {
         let sum: f64 = self
             .products(lambda)
@@ -105,7 +105,7 @@ impl Gram {
         sum.max(0.0)
     }
 
-    /// The Gram matrix of the gradients each divided by its `denominators` [K] entry.
+    /// The Gram matrix of the gradients each divided by its `denominators` `[K]` entry.
     ///
     /// # Errors
     /// A quotient that is not finite.

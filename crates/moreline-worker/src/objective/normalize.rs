@@ -21,7 +21,7 @@ pub enum Normalize {
 /// The least loss [`Normalize::LossPlus`] divides by.
 const SMALLEST_LOSS: f64 = 1e-12;
 
-/// The positive divisors [K] of gradients with these norms [K] and losses [K]. The formulas
+/// The positive divisors `[K]` of gradients with these norms `[K]` and losses `[K]`. The formulas
 /// are those of the published MORE code, recovered from its outputs.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use super::gram::Gram;
 /// A convex combination of K gradients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
-    /// One weight per task [K]: none negative, sum 1.
+    /// One weight per task `[K]`: none negative, sum 1.
     pub lambda: Vec<f64>,
     /// The squared norm of the combination.
     pub squared_norm: f64,
