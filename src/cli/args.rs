@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+use crate::engine::Selection;
 
 /// One experiment file, end to end: reward models, sampling, selection,
 /// fine-tuning and judging.
@@ -26,7 +28,9 @@ pub(super) enum Command {
     /// Run what is not cached, then write the report
     Run(RunArguments),
     /// Say what `run` would do, and why
-    Plan(QueryArguments),
+    Plan(PlanArguments),
+    /// Say why a stage runs, field by field, and where the change began
+    Explain(ShowArguments),
     /// List the stages with their results
     Status(QueryArguments),
     /// Show one stage: metrics, outputs, provenance, the text it fed
@@ -68,9 +72,14 @@ pub(super) struct RunArguments {
     /// Stages to run at once (default: as devices and cores allow)
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) jobs: Option<u16>,
-    /// Run only this stage and what it needs; may be repeated
-    #[arg(long, value_name = "STAGE")]
-    pub(super) only: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: SelectionArguments,
+    /// After a failure run whatever does not depend on it (the default)
+    #[arg(short, long, conflicts_with = "fail_fast")]
+    pub(super) keep_going: bool,
+    /// After a failure start nothing new; what is running goes on to its end
+    #[arg(long)]
+    pub(super) fail_fast: bool,
     /// Print one JSON object at the end, and nothing else on standard output
     #[arg(long)]
     pub(super) json: bool,
@@ -79,7 +88,65 @@ pub(super) struct RunArguments {
     pub(super) quiet: bool,
 }
 
-/// Arguments of `plan` and `status`.
+/// Which stages a run is about.
+#[derive(Debug, Args)]
+pub(super) struct SelectionArguments {
+    /// Only this stage and what it needs; may be repeated
+    #[arg(long, value_name = "STAGE")]
+    pub(super) only: Vec<String>,
+    /// This stage, all that depends on it, and what those need; may be repeated
+    #[arg(long, value_name = "STAGE")]
+    pub(super) from: Vec<String>,
+    /// Nothing that lies behind this stage; may be repeated
+    #[arg(long, value_name = "STAGE")]
+    pub(super) until: Vec<String>,
+    /// Compute this stage anew though its result is there; may be repeated
+    #[arg(long, value_name = "STAGE")]
+    pub(super) force: Vec<String>,
+}
+
+impl SelectionArguments {
+    /// The same as the engine takes it.
+    pub(super) fn selection(&self) -> Selection {
+        Selection {
+            only: self.only.clone(),
+            from: self.from.clone(),
+            until: self.until.clone(),
+            force: self.force.clone(),
+        }
+    }
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub(super) struct PlanArguments {
+    #[command(flatten)]
+    pub(super) experiment: ExperimentArguments,
+    #[command(flatten)]
+    pub(super) selection: SelectionArguments,
+    /// Exit with 1 if a run would compute something, with 2 if an input is missing
+    #[arg(long)]
+    pub(super) exit_code: bool,
+    /// Print the graph of stages instead
+    #[arg(long, value_name = "FORMAT", conflicts_with = "json")]
+    pub(super) graph: Option<GraphFormat>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// How a graph is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum GraphFormat {
+    /// For Graphviz
+    Dot,
+    /// For Markdown that draws diagrams
+    Mermaid,
+    /// For reading
+    Text,
+}
+
+/// Arguments of `status`.
 #[derive(Debug, Args)]
 pub(super) struct QueryArguments {
     #[command(flatten)]
@@ -89,7 +156,7 @@ pub(super) struct QueryArguments {
     pub(super) json: bool,
 }
 
-/// Arguments of `show`.
+/// Arguments of `show` and `explain`.
 #[derive(Debug, Args)]
 pub(super) struct ShowArguments {
     #[command(flatten)]

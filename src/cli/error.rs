@@ -15,6 +15,8 @@ use crate::store::StoreError;
 pub(super) const EXIT_OK: u8 = 0;
 /// A stage failed.
 pub(super) const EXIT_STAGE: u8 = 1;
+/// A question was answered with "not the same" or "not all there".
+pub(super) const EXIT_DIFFERENT: u8 = 1;
 /// The experiment file, its inputs or the command line are wrong.
 pub(super) const EXIT_USAGE: u8 = 2;
 /// Reading, writing or the program itself failed.
@@ -80,6 +82,8 @@ impl CliError {
                 EngineError::Graph(_)
                 | EngineError::Inputs(_)
                 | EngineError::NoSuchStage { .. }
+                | EngineError::NothingSelected
+                | EngineError::ForcedNotSelected { .. }
                 | EngineError::NoResult { .. } => EXIT_USAGE,
                 EngineError::Store(_) => EXIT_INTERNAL,
             },

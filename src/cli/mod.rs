@@ -4,7 +4,9 @@
 mod args;
 mod cache;
 mod error;
+mod explain;
 mod export;
+mod graph;
 mod headline;
 mod interrupt;
 mod plan;
@@ -59,8 +61,9 @@ pub fn main() -> ExitCode {
 fn wants_json(command: &Command) -> bool {
     match command {
         Command::Run(arguments) => arguments.json,
-        Command::Plan(arguments) | Command::Status(arguments) => arguments.json,
-        Command::Show(arguments) => arguments.json,
+        Command::Plan(arguments) => arguments.json,
+        Command::Status(arguments) => arguments.json,
+        Command::Show(arguments) | Command::Explain(arguments) => arguments.json,
         Command::Cache(arguments) => arguments.command.target().json,
         Command::Report(_) | Command::Export(_) => false,
         Command::Schema(_) | Command::Completions(_) => false,
@@ -70,7 +73,8 @@ fn wants_json(command: &Command) -> bool {
 fn dispatch(command: Command) -> Result<u8, CliError> {
     match command {
         Command::Run(arguments) => return run::run(&arguments),
-        Command::Plan(arguments) => plan::run(&arguments)?,
+        Command::Plan(arguments) => return plan::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments)?,
         Command::Status(arguments) => status::run(&arguments)?,
         Command::Show(arguments) => show::run(&arguments)?,
         Command::Report(arguments) => report::run(&arguments)?,

@@ -1,22 +1,43 @@
 //! `moreline plan`.
 
-use super::args::QueryArguments;
-use super::error::CliError;
+use super::args::PlanArguments;
+use super::error::{CliError, EXIT_DIFFERENT, EXIT_OK, EXIT_USAGE};
+use super::graph;
 use super::session::Session;
 use super::table::columns;
 use super::terminal::{self, Colour};
 use crate::engine;
 use crate::plan::{Plan, PlannedStage, StageState};
 
-/// Says what a run would do.
-pub(super) fn run(arguments: &QueryArguments) -> Result<(), CliError> {
+/// Says what a run would do; the exit code.
+pub(super) fn run(arguments: &PlanArguments) -> Result<u8, CliError> {
     let session = Session::open(&arguments.experiment)?;
-    let plan = engine::plan(&session.experiment, &session.site)?;
+    let selection = arguments.selection.selection();
+    let plan = engine::plan_selected(&session.experiment, &session.site, &selection)?;
     if arguments.json {
-        return terminal::json(&plan);
+        terminal::json(&plan)?;
+    } else if let Some(format) = arguments.graph {
+        terminal::out(&graph::draw(&plan, format))?;
+    } else {
+        let rows: Vec<Vec<String>> = plan.stages.iter().map(row).collect();
+        terminal::out(&format!("{}{}\n", columns(&rows), totals(&plan)))?;
     }
-    let rows: Vec<Vec<String>> = plan.stages.iter().map(row).collect();
-    terminal::out(&format!("{}{}\n", columns(&rows), totals(&plan)))
+    Ok(if arguments.exit_code {
+        exit_code(&plan)
+    } else {
+        EXIT_OK
+    })
+}
+
+fn exit_code(plan: &Plan) -> u8 {
+    let missing = |stage: &PlannedStage| matches!(stage.state, StageState::MissingInput { .. });
+    if plan.stages.iter().any(missing) {
+        EXIT_USAGE
+    } else if plan.is_complete() {
+        EXIT_OK
+    } else {
+        EXIT_DIFFERENT
+    }
 }
 
 fn row(stage: &PlannedStage) -> Vec<String> {

@@ -24,7 +24,8 @@ pub(super) fn run(arguments: &RunArguments) -> Result<u8, CliError> {
     };
     let options = RunOptions {
         jobs: arguments.jobs.map(usize::from),
-        only: arguments.only.clone(),
+        selection: arguments.selection.selection(),
+        fail_fast: arguments.fail_fast,
         cancel: interrupt::flag(),
         environment: session::environment(),
         runner: &runner,

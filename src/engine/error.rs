@@ -25,6 +25,18 @@ pub enum EngineError {
         /// The name meant, perhaps.
         near: Option<String>,
     },
+    /// No stage is both behind and before the ones named.
+    #[error(
+        "failed to select any stage: none lies between the ones named; `moreline plan FILE --graph \
+         text` shows how they depend on each other"
+    )]
+    NothingSelected,
+    /// A stage to be forced is not among those that are run.
+    #[error("failed to force stage `{stage}`: it is not among the stages that are to run")]
+    ForcedNotSelected {
+        /// The stage.
+        stage: String,
+    },
     /// The stage has no result yet.
     #[error("failed to find a result of stage `{stage}`: {reason}; run the experiment first")]
     NoResult {

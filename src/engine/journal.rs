@@ -3,10 +3,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
 
+use super::runs::{RUN_FILE, SNAPSHOT, Snapshot};
 use super::{Observer, RunSummary};
 use crate::event::RunEvent;
 use crate::store::{AtPath, StoreError, make_dir, nanos_now, now_rfc3339, replace};
@@ -16,7 +17,9 @@ use crate::store::{host, rfc3339, seconds_now};
 pub(super) struct Journal<'a> {
     run: String,
     dir: PathBuf,
-    events: Option<Mutex<File>>,
+    /// Opened by the first event that is kept: what does not even start
+    /// leaves nothing behind.
+    events: OnceLock<Option<Mutex<File>>>,
     observer: &'a dyn Observer,
 }
 
@@ -40,11 +43,10 @@ impl<'a> Journal<'a> {
     pub(super) fn start(cache: &Path, observer: &'a dyn Observer) -> Self {
         let run = new_id();
         let dir = cache.join("runs").join(&run);
-        let events = open_events(&dir).ok().map(Mutex::new);
         Self {
             run,
             dir,
-            events,
+            events: OnceLock::new(),
             observer,
         }
     }
@@ -57,7 +59,8 @@ impl<'a> Journal<'a> {
     /// Takes the next event.
     pub(super) fn event(&self, event: &RunEvent) {
         let lasting = !matches!(event, RunEvent::Progress { .. } | RunEvent::Fetching { .. });
-        if let Some(file) = self.events.as_ref().filter(|_| lasting) {
+        let open = || open_events(&self.dir).ok().map(Mutex::new);
+        if lasting && let Some(file) = self.events.get_or_init(open) {
             let mut line = serde_json::to_vec(event).unwrap_or_default();
             line.push(b'\n');
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,7 +95,18 @@ impl<'a> Journal<'a> {
             summary,
         };
         let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
-        replace(&self.dir.join("run.json"), &bytes, false)
+        replace(&self.dir.join(RUN_FILE), &bytes, false)
+    }
+
+    /// Writes down what is being run, all resolved.
+    pub(super) fn write_snapshot(&self, snapshot: &Snapshot<'_>) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(snapshot).unwrap_or_default();
+        replace(&self.dir.join(SNAPSHOT), &bytes, false)
+    }
+
+    /// Removes the record of a run that turned out not to start.
+    pub(super) fn discard(&self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 

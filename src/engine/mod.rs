@@ -3,6 +3,8 @@
 mod beside;
 mod context;
 mod error;
+mod explain;
+mod inputs;
 mod journal;
 mod metrics;
 mod models;
@@ -10,7 +12,9 @@ mod options;
 mod provenance;
 mod resolve;
 mod runner;
+mod runs;
 mod schedule;
+mod selection;
 mod session;
 mod sources;
 mod summary;
@@ -19,12 +23,15 @@ mod task;
 mod view;
 
 pub use error::EngineError;
+pub use explain::{Compared, ExplainedStage, Explanation, Found, Root, explain};
 pub use options::{Environment, Observer, RunOptions, Silent};
 pub use runner::{StageFailure, StageRunner};
+pub use runs::{RunRecord, RunState, Runs};
+pub use selection::Selection;
 pub use summary::{RunSummary, StageSummary};
 pub use view::{RunView, StageView};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -35,9 +42,10 @@ use crate::event::RunEvent;
 use crate::plan::{Plan, PlannedStage};
 use crate::store::{ActionRecord, Store, now_rfc3339};
 use context::Context;
+use inputs::Inputs;
 use journal::Journal;
+use runs::Snapshot;
 use session::{Seen, Session};
-use sources::Source;
 
 /// Runs what is not in the store yet, and reports on every stage. A stage that
 /// fails takes down only what depends on it; the summary tells.
@@ -49,37 +57,43 @@ pub fn run(
 ) -> Result<RunSummary, EngineError> {
     let (clock, started) = (Instant::now(), now_rfc3339());
     let mut session = Session::open(experiment, site)?;
-    let wanted = session.select(&options.only)?;
+    let chosen = session.choose(&options.selection)?;
     let mut writable = session.store.prepare();
     let mut in_use = session.store.use_lock();
     let journal = Journal::start(session.store.root(), observer);
-    let mut sources = session.sources(&wanted);
-    check_sources(&sources, experiment, options)?;
+    let inputs = Inputs {
+        runner: options.runner,
+        experiment: &experiment.with_stages(&chosen.wanted),
+    };
+    let mut sources = session.sources(&chosen.wanted);
+    let checked = inputs.check_sources(&sources)?;
     if models::pin(&mut session, &sources, options, &journal)? {
-        sources = session.sources(&wanted);
+        sources = session.sources(&chosen.wanted);
     }
     let session = session;
     journal.event(&RunEvent::RunStarted {
         run: journal.run().to_owned(),
         experiment: experiment.name.clone(),
-        stages: wanted.iter().filter(|wanted| **wanted).count(),
+        stages: chosen.wanted.iter().filter(|wanted| **wanted).count(),
     });
     let context = Context::new(&session, sources, site, options, &journal);
-    let stages = schedule::run(&context, &wanted, &mut || {
+    let stages = schedule::run(&context, &chosen, &mut || {
         std::mem::replace(&mut writable, Ok(()))?;
         if let Err(error) = std::mem::replace(&mut in_use, session.store.use_lock()) {
             return Err(error.into());
         }
-        journal.write(&experiment.path, &started, None)?;
-        let problems = options.runner.check_inputs(experiment);
-        if !problems.is_empty() {
-            return Err(EngineError::Inputs(problems));
+        if !checked {
+            inputs.check()?;
         }
+        journal.write(&experiment.path, &started, None)?;
+        journal.write_snapshot(&Snapshot::new(experiment, &context.sources))?;
         models::fetch(&session, &context.sources, options, &journal)?;
         let attempts = session.store.attempts(journal.run())?;
         let _ = context.attempts.set(attempts);
+        let _ = Runs::of(&session.store).prune(runs::KEPT, false);
         Ok(())
-    })?;
+    });
+    let stages = stages.inspect_err(|_| journal.discard())?;
     let summary = RunSummary {
         run_id: journal.run().to_owned(),
         experiment: experiment.name.clone(),
@@ -87,14 +101,16 @@ pub fn run(
         seconds: clock.elapsed().as_secs_f64(),
         stages,
     };
-    finish(&session, &journal, &summary, &started);
+    finish(&context, &summary, &started);
     Ok(summary)
 }
 
 /// What is written at a run's end is for later questions; a cache that cannot
 /// be written is no reason to fail.
-fn finish(session: &Session<'_>, journal: &Journal<'_>, summary: &RunSummary, started: &str) {
-    let path = &session.graph.experiment().path;
+fn finish(context: &Context<'_>, summary: &RunSummary, started: &str) {
+    let (session, journal) = (context.session, context.journal);
+    let experiment = session.graph.experiment();
+    let path = &experiment.path;
     let done = summary.stages.iter().filter(|stage| stage.state.is_done());
     let keys: BTreeMap<_, _> = done
         .filter_map(|stage| Some((stage.name.clone(), stage.key?)))
@@ -102,6 +118,7 @@ fn finish(session: &Session<'_>, journal: &Journal<'_>, summary: &RunSummary, st
     let _ = session.store.remember_keys(path, &keys);
     let _ = session.store.save_memo();
     let _ = journal.write(path, started, Some(summary));
+    let _ = journal.write_snapshot(&Snapshot::new(experiment, &context.sources));
     journal.event(&RunEvent::RunFinished {
         run: summary.run_id.clone(),
         complete: summary.is_complete(),
@@ -109,43 +126,34 @@ fn finish(session: &Session<'_>, journal: &Journal<'_>, summary: &RunSummary, st
     });
 }
 
-/// Reports all missing files, and whatever else is wrong with the inputs,
-/// together.
-fn check_sources(
-    sources: &HashMap<String, Source>,
-    experiment: &Experiment,
-    options: &RunOptions<'_>,
-) -> Result<(), EngineError> {
-    let mut missing: Vec<_> = sources
-        .values()
-        .filter_map(|source| match source {
-            Source::Missing(what) => Some(StageFailure::new(format!("find {what}"))),
-            _ => None,
-        })
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    missing.sort_by(|a, b| a.message.cmp(&b.message));
-    missing.extend(options.runner.check_inputs(experiment));
-    Err(EngineError::Inputs(missing))
-}
-
 /// What [`run`] would do. Reads only, takes no locks.
 pub fn plan(experiment: &Experiment, site: &Site) -> Result<Plan, EngineError> {
+    plan_selected(experiment, site, &Selection::default())
+}
+
+/// What [`run`] would do with a selection of the stages.
+pub fn plan_selected(
+    experiment: &Experiment,
+    site: &Site,
+    selection: &Selection,
+) -> Result<Plan, EngineError> {
     let session = Session::open(experiment, site)?;
+    let chosen = session.choose(selection)?;
+    let names = |index| session.graph.stage(index).name.clone();
     let planned = |seen: Seen| {
         let stage = session.graph.stage(seen.index);
         PlannedStage {
             name: stage.name.clone(),
             kind: stage.spec.kind(),
             cell: stage.cell.clone(),
+            needs: session.graph.upstream(seen.index).map(names).collect(),
             key: seen.key,
             why: seen.state.reason(),
             state: seen.state,
         }
     };
-    let stages = session.look()?.into_iter().map(planned).collect();
+    let stages = session.look_at(&chosen)?.stages;
+    let stages = stages.into_iter().map(planned).collect();
     let _ = session.store.save_memo();
     Ok(Plan {
         experiment: experiment.name.clone(),
@@ -157,7 +165,7 @@ pub fn plan(experiment: &Experiment, site: &Site) -> Result<Plan, EngineError> {
 /// outputs. Takes no locks; writes nothing but views of directories.
 pub fn inspect(experiment: &Experiment, site: &Site) -> Result<RunView, EngineError> {
     let session = Session::open(experiment, site)?;
-    let seen = session.look()?.into_iter();
+    let seen = session.look()?.stages.into_iter();
     let stages = seen.map(|seen| stage_view(&session, seen));
     let stages = stages.collect::<Result<_, _>>()?;
     let _ = session.store.save_memo();
@@ -206,7 +214,8 @@ pub fn export(
         stage: stage.to_owned(),
         reason,
     };
-    let seen = session.look()?.into_iter().find(|seen| seen.index == index);
+    let mut stages = session.look()?.stages.into_iter();
+    let seen = stages.find(|seen| seen.index == index);
     let (state, record) = match seen {
         Some(seen) => (seen.state.reason(), seen.record),
         None => (String::new(), None),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::runner::StageRunner;
+use super::selection::Selection;
 use crate::event::RunEvent;
 
 /// Settings the command line takes from the process's environment.
@@ -32,9 +33,10 @@ impl std::fmt::Debug for Environment {
 pub struct RunOptions<'a> {
     /// Stages at once; as many as there are devices and cores if absent.
     pub jobs: Option<usize>,
-    /// Run only these stages and what they need; everything if empty. A name
-    /// without a cell takes all cells.
-    pub only: Vec<String>,
+    /// Which stages to run, and which to run in any case.
+    pub selection: Selection,
+    /// After a failure start nothing new; what is running goes on to its end.
+    pub fail_fast: bool,
     /// Set to stop: workers are killed, nothing half done is committed.
     pub cancel: Arc<AtomicBool>,
     /// What comes from the process's environment.

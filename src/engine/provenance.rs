@@ -1,10 +1,14 @@
 //! Where a result came from.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::store::GitState;
+use crate::store::{GitState, read_text_at_most};
+
+/// Largest of git's small files read, in bytes.
+const MAX_GIT: u64 = 64 << 10;
+/// Largest list of packed references read, in bytes.
+const MAX_REFS: u64 = 256 << 20;
 
 /// The repository a path lies in: the commit checked out, and whether tracked
 /// files differ from it (if `git` can be asked).
@@ -22,24 +26,24 @@ fn git_dir(dot_git: &Path) -> Option<PathBuf> {
     if dot_git.is_dir() {
         return Some(dot_git.to_owned());
     }
-    let text = fs::read_to_string(dot_git).ok()?;
+    let text = read_text_at_most(dot_git, MAX_GIT).ok()?;
     let path = text.strip_prefix("gitdir:")?.trim();
     Some(dot_git.parent()?.join(path))
 }
 
 fn head_commit(git: &Path) -> Option<String> {
-    let head = fs::read_to_string(git.join("HEAD")).ok()?;
+    let head = read_text_at_most(&git.join("HEAD"), MAX_GIT).ok()?;
     let head = head.trim();
     let Some(name) = head.strip_prefix("ref: ") else {
         return is_commit(head).then(|| head.to_owned());
     };
-    let common = fs::read_to_string(git.join("commondir"))
+    let common = read_text_at_most(&git.join("commondir"), MAX_GIT)
         .map_or_else(|_| git.to_owned(), |text| git.join(text.trim()));
-    let loose = fs::read_to_string(common.join(name)).map(|text| text.trim().to_owned());
+    let loose = read_text_at_most(&common.join(name), MAX_GIT).map(|text| text.trim().to_owned());
     if let Ok(commit) = loose {
         return is_commit(&commit).then_some(commit);
     }
-    let packed = fs::read_to_string(common.join("packed-refs")).ok()?;
+    let packed = read_text_at_most(&common.join("packed-refs"), MAX_REFS).ok()?;
     packed
         .lines()
         .filter_map(|line| line.split_once(' '))
@@ -65,6 +69,8 @@ fn is_dirty(root: &Path) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";

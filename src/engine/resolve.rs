@@ -9,8 +9,11 @@ use moreline_protocol::spec::StageSpec;
 
 use super::sources::Source;
 use crate::digest::Digest;
-use crate::plan::{Dependency, Graph, KeyInput, PastInput, StageInput, StageKey, stage_key};
-use crate::store::{RecordedInput, RecordedOutput};
+use crate::plan::{
+    Dependency, Graph, InputLabel, InputVersion, KeyInput, StageInput, StageKey, StageVersion,
+    stage_key,
+};
+use crate::store::{ActionRecord, RecordedInput, RecordedOutput};
 
 /// What a finished stage gave.
 pub(super) type Outputs = BTreeMap<String, RecordedOutput>;
@@ -101,6 +104,63 @@ pub(super) fn resolve(
     Resolved::Ready(ReadyStage { key, inputs: ready })
 }
 
+/// A stage as it is written now. The digests of inputs that are not there yet
+/// are absent.
+pub(super) fn present(
+    graph: &Graph<'_>,
+    index: usize,
+    sources: &HashMap<String, Source>,
+    outputs: &dyn Fn(usize) -> Option<std::sync::Arc<Outputs>>,
+) -> StageVersion {
+    let version = |input: &StageInput<'_>| {
+        let (digest, stage) = match input.from {
+            Dependency::Stage { index, output } => {
+                let recorded = outputs(index).and_then(|outputs| outputs.get(output).copied());
+                let name = graph.stage(index).name.clone();
+                (recorded.map(|recorded| recorded.digest), Some(name))
+            }
+            Dependency::Model(_) | Dependency::Rows(_) => match sources.get(input.name) {
+                Some(Source::Ready(source)) => (Some(source.digest), None),
+                _ => (None, None),
+            },
+        };
+        InputVersion {
+            role: input.role.to_owned(),
+            name: input.name.to_owned(),
+            digest,
+            rows: input.rows,
+            named: matches!(input.label, InputLabel::Named(_)),
+            stage,
+        }
+    };
+    let inputs = graph.inputs(index).iter().map(version).collect();
+    StageVersion::present(&graph.stage(index).spec, inputs)
+}
+
+/// A stage as it was computed.
+pub(super) fn past(record: &ActionRecord) -> StageVersion {
+    let input = |input: &RecordedInput| InputVersion {
+        role: input.role.clone(),
+        name: input.name.clone(),
+        digest: Some(input.digest),
+        rows: input.rows,
+        named: false,
+        stage: stage_of(&input.source),
+    };
+    StageVersion {
+        kind: record.kind,
+        version: record.version,
+        spec: record.spec.clone(),
+        inputs: record.inputs.iter().map(input).collect(),
+    }
+}
+
+/// The stage in an input's recorded source: `rm/model`. Files are absolute.
+fn stage_of(source: &str) -> Option<String> {
+    let (stage, _) = source.rsplit_once('/')?;
+    (!source.starts_with('/')).then(|| stage.to_owned())
+}
+
 fn key_of(spec: &StageSpec, inputs: &[StageInput<'_>], ready: &[ReadyInput]) -> StageKey {
     let inputs: Vec<_> = inputs
         .iter()
@@ -156,16 +216,6 @@ impl ReadyInput {
             digest: self.digest,
             rows: self.rows,
             source,
-        }
-    }
-
-    /// How a comparison with the past sees it.
-    pub(super) fn for_comparison(&self) -> PastInput {
-        PastInput {
-            role: self.role.to_owned(),
-            name: self.name.clone(),
-            digest: self.digest,
-            rows: self.rows,
         }
     }
 }

@@ -12,7 +12,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use moreline_protocol::event::{Level, Metrics};
 
 use super::context::Context;
-use super::resolve::{Outputs, ReadyStage, Resolved, resolve};
+use super::resolve::{Outputs, ReadyStage, Resolved, present, resolve};
+use super::selection::Chosen;
+use super::session::FORCED;
 use super::task::{Task, TaskEnd};
 use super::{EngineError, StageFailure, StageSummary, beside, output_dir};
 use crate::event::{Outcome, RunEvent};
@@ -39,6 +41,8 @@ enum Phase {
 
 struct Node {
     phase: Phase,
+    /// It is computed though its result is there, once.
+    forced: bool,
     /// Stages it depends on that are not done.
     pending: usize,
     /// While it is made anew: the stages that wait for it. Otherwise all that
@@ -69,12 +73,12 @@ enum Message {
 /// called once, before the first stage is computed.
 pub(super) fn run(
     context: &Context<'_>,
-    wanted: &[bool],
+    chosen: &Chosen,
     prepare: &mut dyn FnMut() -> Result<(), EngineError>,
 ) -> Result<Vec<StageSummary>, EngineError> {
-    let mut scheduler = Scheduler::new(context, wanted);
+    let mut scheduler = Scheduler::new(context, chosen);
     scheduler.settle();
-    if !scheduler.queue.is_empty() && !context.is_stopped() {
+    if !scheduler.queued.is_empty() && !context.is_stopped() {
         prepare()?;
         scheduler.work();
     }
@@ -91,21 +95,27 @@ struct Scheduler<'c> {
     /// Stages to look at, by rank.
     visits: BTreeSet<usize>,
     /// Stages to compute, by rank.
-    queue: BTreeSet<usize>,
+    queued: BTreeSet<usize>,
     devices: Vec<String>,
     running: usize,
     limit: usize,
+    /// A stage failed.
+    failed: bool,
 }
 
 impl<'c> Scheduler<'c> {
-    fn new(context: &'c Context<'c>, wanted: &[bool]) -> Self {
+    fn new(context: &'c Context<'c>, chosen: &Chosen) -> Self {
+        let wanted = &chosen.wanted;
         let graph = &context.session.graph;
         let mut rank = vec![0; wanted.len()];
         for (place, &index) in graph.order().iter().enumerate() {
             rank[index] = place;
         }
         let nodes: Vec<_> = (0..wanted.len())
-            .map(|index| Node::new(wanted[index], graph.upstream(index).count()))
+            .map(|index| {
+                let pending = graph.upstream(index).count();
+                Node::new(wanted[index], chosen.forced[index], pending)
+            })
             .collect();
         let visits = (0..wanted.len())
             .filter(|&index| wanted[index] && nodes[index].pending == 0)
@@ -121,10 +131,11 @@ impl<'c> Scheduler<'c> {
             rank,
             nodes,
             visits,
-            queue: BTreeSet::new(),
+            queued: BTreeSet::new(),
             devices,
             running: 0,
             limit: limit.max(1),
+            failed: false,
         }
     }
 
@@ -168,16 +179,25 @@ impl<'c> Scheduler<'c> {
         let session = self.context.session;
         self.nodes[index].key = Some(ready.key);
         let lookup = match session.store.lookup(&ready.key) {
-            Ok(Lookup::Committed(record)) => return self.found(index, &record),
+            Ok(Lookup::Committed(record)) if !self.nodes[index].forced => {
+                return self.found(index, &record);
+            }
+            Ok(Lookup::Committed(_)) => return self.queue(index, ready, FORCED.into()),
             Ok(lookup) => lookup,
             Err(error) => return self.fail(index, StageFailure::new(error.to_string())),
         };
+        let outputs = |from: usize| self.nodes[from].outputs.clone();
+        let present = present(self.graph, index, &self.context.sources, &outputs);
         let reason = session
-            .reason(index, &ready, &lookup)
+            .reason(index, &present, &lookup)
             .unwrap_or_else(|_| "no result yet".into());
+        self.queue(index, ready, reason);
+    }
+
+    fn queue(&mut self, index: usize, ready: ReadyStage, reason: String) {
         self.nodes[index].ready = Some((ready, reason));
         self.nodes[index].phase = Phase::Queued;
-        self.queue.insert(self.rank[index]);
+        self.queued.insert(self.rank[index]);
     }
 
     fn found(&mut self, index: usize, record: &ActionRecord) {
@@ -231,13 +251,14 @@ impl<'c> Scheduler<'c> {
             message: failure.message.clone(),
             hint: failure.hint.clone(),
         });
+        self.failed = true;
         self.nodes[index].phase = Phase::Over(Outcome::Failed);
         self.nodes[index].error = Some(failure);
         let reason = format!("`{name}` failed");
         let mut stack: Vec<_> = self.graph.downstream(index).collect();
         while let Some(next) = stack.pop() {
             if matches!(self.nodes[next].phase, Phase::Waiting | Phase::Queued) {
-                self.queue.remove(&self.rank[next]);
+                self.queued.remove(&self.rank[next]);
                 self.skip(next, &reason);
                 stack.extend(self.graph.downstream(next));
             }
@@ -269,13 +290,18 @@ impl<'c> Scheduler<'c> {
         });
     }
 
+    /// True once nothing new is started.
+    fn is_over(&self) -> bool {
+        self.context.is_stopped() || (self.failed && self.context.options.fail_fast)
+    }
+
     fn start<'s>(&mut self, scope: &'s Scope<'s, '_>, sender: &Sender<Message>)
     where
         'c: 's,
     {
-        let places: Vec<_> = self.queue.iter().copied().collect();
+        let places: Vec<_> = self.queued.iter().copied().collect();
         for place in places {
-            if self.running >= self.limit || self.context.is_stopped() {
+            if self.running >= self.limit || self.is_over() {
                 return;
             }
             let index = self.graph.order()[place];
@@ -287,17 +313,19 @@ impl<'c> Scheduler<'c> {
                     None => continue,
                 },
             };
-            self.queue.remove(&place);
+            self.queued.remove(&place);
             let Some((ready, reason)) = self.nodes[index].ready.take() else {
                 continue;
             };
             self.nodes[index].phase = Phase::Running;
+            let forced = std::mem::take(&mut self.nodes[index].forced);
             self.running += 1;
             let task = Task {
                 context: self.context,
                 stage,
                 ready,
                 reason,
+                forced,
                 device,
             };
             let sender = sender.clone();
@@ -361,12 +389,16 @@ impl<'c> Scheduler<'c> {
         }
     }
 
-    /// What a stopped run leaves.
+    /// What a run that ended early leaves.
     fn stop_rest(&mut self) {
+        let reason = match self.context.is_stopped() {
+            true => "the run was stopped",
+            false => "the run ended at the first failure",
+        };
         for &index in self.graph.order() {
             let phase = self.nodes[index].phase;
             if matches!(phase, Phase::Waiting | Phase::Queued | Phase::Running) {
-                self.skip(index, "the run was stopped");
+                self.skip(index, reason);
             }
         }
     }
@@ -398,13 +430,14 @@ impl<'c> Scheduler<'c> {
 }
 
 impl Node {
-    fn new(wanted: bool, pending: usize) -> Self {
+    fn new(wanted: bool, forced: bool, pending: usize) -> Self {
         Self {
             phase: if wanted {
                 Phase::Waiting
             } else {
                 Phase::Unwanted
             },
+            forced,
             pending,
             waiters: None,
             rebuilds: 0,

@@ -3,19 +3,29 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::resolve::{Outputs, ReadyStage, Resolved, resolve};
+use super::resolve::{Outputs, Resolved, past, present, resolve};
+use super::selection::Chosen;
 use super::sources::{self, Source};
 use super::{EngineError, cache_dir};
 use crate::config::{Experiment, Site};
-use crate::plan::{Graph, Past, PastInput, StageKey, StageState, rerun_reason};
+use crate::plan::{Graph, StageKey, StageState, StageVersion, rerun_reason};
 use crate::store::{ActionRecord, Lookup, ModelLock, Store, StoreError};
+
+/// Why a stage runs whose result is there.
+pub(super) const FORCED: &str = "it is forced to";
 
 /// What every command starts from.
 pub(super) struct Session<'a> {
     pub(super) graph: Graph<'a>,
     pub(super) store: Store,
     pub(super) pins: ModelLock,
-    latest: BTreeMap<String, StageKey>,
+    pub(super) latest: BTreeMap<String, StageKey>,
+}
+
+/// Every stage as the store shows it.
+pub(super) struct Survey {
+    /// In running order.
+    pub(super) stages: Vec<Seen>,
 }
 
 /// A stage as the store shows it.
@@ -23,6 +33,8 @@ pub(super) struct Seen {
     pub(super) index: usize,
     pub(super) key: Option<StageKey>,
     pub(super) state: StageState,
+    /// What is written now, inputs as far as they are known.
+    pub(super) present: StageVersion,
     pub(super) record: Option<Box<ActionRecord>>,
 }
 
@@ -40,26 +52,6 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The stages of these names, base names taking every cell, and all they
-    /// depend on; every stage if there are no names.
-    pub(super) fn select(&self, names: &[String]) -> Result<Vec<bool>, EngineError> {
-        let stages = &self.graph.experiment().stages;
-        if names.is_empty() {
-            return Ok(vec![true; stages.len()]);
-        }
-        let mut wanted = Vec::new();
-        for name in names {
-            let before = wanted.len();
-            let named =
-                |index: &usize| stages[*index].name == *name || stages[*index].base == *name;
-            wanted.extend((0..stages.len()).filter(named));
-            if wanted.len() == before {
-                return Err(self.no_such_stage(name));
-            }
-        }
-        Ok(self.graph.with_ancestors(&wanted))
-    }
-
     /// The index of the stage of exactly this name.
     pub(super) fn index(&self, name: &str) -> Result<usize, EngineError> {
         let mut stages = self.graph.experiment().stages.iter();
@@ -68,7 +60,7 @@ impl<'a> Session<'a> {
             .ok_or_else(|| self.no_such_stage(name))
     }
 
-    fn no_such_stage(&self, name: &str) -> EngineError {
+    pub(super) fn no_such_stage(&self, name: &str) -> EngineError {
         let stages = self.graph.experiment().stages.iter();
         let near = stages
             .map(|stage| (strsim::jaro_winkler(name, &stage.name), &stage.name))
@@ -86,28 +78,48 @@ impl<'a> Session<'a> {
     }
 
     /// Every stage with its state, in running order.
-    pub(super) fn look(&self) -> Result<Vec<Seen>, EngineError> {
-        let wanted = vec![true; self.graph.order().len()];
-        let sources = self.sources(&wanted);
-        let mut outputs: Vec<Option<Arc<Outputs>>> = vec![None; wanted.len()];
-        let mut stages = Vec::with_capacity(wanted.len());
-        for &index in self.graph.order() {
-            let resolved = resolve(&self.graph, index, &sources, &|i| outputs[i].clone());
-            let seen = self.see(index, resolved)?;
+    pub(super) fn look(&self) -> Result<Survey, EngineError> {
+        self.look_at(&Chosen::all(self.graph.order().len()))
+    }
+
+    /// The chosen stages with their states, in running order.
+    pub(super) fn look_at(&self, chosen: &Chosen) -> Result<Survey, EngineError> {
+        let sources = self.sources(&chosen.wanted);
+        let mut outputs: Vec<Option<Arc<Outputs>>> = vec![None; chosen.wanted.len()];
+        let mut stages = Vec::with_capacity(outputs.len());
+        let wanted = self
+            .graph
+            .order()
+            .iter()
+            .filter(|index| chosen.wanted[**index]);
+        for &index in wanted {
+            let known = |i: usize| outputs[i].clone();
+            let resolved = resolve(&self.graph, index, &sources, &known);
+            let present = present(&self.graph, index, &sources, &known);
+            let mut seen = self.see(index, resolved, present)?;
+            if chosen.forced[index] && seen.key.is_some() {
+                let reason = FORCED.into();
+                (seen.state, seen.record) = (StageState::Run { reason }, None);
+            }
             outputs[index] = seen.record.as_ref().map(|r| Arc::new(r.outputs.clone()));
             stages.push(seen);
         }
-        Ok(stages)
+        Ok(Survey { stages })
     }
 
-    fn see(&self, index: usize, resolved: Resolved) -> Result<Seen, EngineError> {
+    fn see(
+        &self,
+        index: usize,
+        resolved: Resolved,
+        present: StageVersion,
+    ) -> Result<Seen, EngineError> {
         let (key, state, record) = match resolved {
             Resolved::Missing(inputs) => (None, StageState::MissingInput { inputs }, None),
             Resolved::Waiting(after) => (None, StageState::Maybe { after }, None),
             Resolved::Ready(ready) => match self.store.lookup(&ready.key)? {
                 Lookup::Committed(record) => (Some(ready.key), StageState::Cached, Some(record)),
                 lookup => {
-                    let reason = self.reason(index, &ready, &lookup)?;
+                    let reason = self.reason(index, &present, &lookup)?;
                     (Some(ready.key), StageState::Run { reason }, None)
                 }
             },
@@ -116,6 +128,7 @@ impl<'a> Session<'a> {
             index,
             key,
             state,
+            present,
             record,
         })
     }
@@ -124,7 +137,7 @@ impl<'a> Session<'a> {
     pub(super) fn reason(
         &self,
         index: usize,
-        ready: &ReadyStage,
+        present: &StageVersion,
         lookup: &Lookup,
     ) -> Result<String, StoreError> {
         if let Lookup::Lost {
@@ -135,26 +148,11 @@ impl<'a> Session<'a> {
             return Ok(format!("its output `{output}` is {fate} the cache"));
         }
         let stage = self.graph.stage(index);
-        let past = match self.latest.get(&stage.name) {
-            Some(key) => self.store.record(key)?.map(past),
+        let past_record = match self.latest.get(&stage.name) {
+            Some(key) => self.store.record(key)?,
             None => None,
         };
-        let inputs: Vec<_> = ready.inputs.iter().map(|i| i.for_comparison()).collect();
-        Ok(rerun_reason(&stage.spec, &inputs, past.as_ref()))
-    }
-}
-
-fn past(record: ActionRecord) -> Past {
-    let input = |input: crate::store::RecordedInput| PastInput {
-        role: input.role,
-        name: input.name,
-        digest: input.digest,
-        rows: input.rows,
-    };
-    Past {
-        kind: record.kind,
-        version: record.version,
-        spec: record.spec,
-        inputs: record.inputs.into_iter().map(input).collect(),
+        let past = past_record.as_ref().map(past);
+        Ok(rerun_reason(present, past.as_ref()))
     }
 }

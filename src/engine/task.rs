@@ -21,8 +21,8 @@ use super::supervise;
 use crate::config::StageDecl;
 use crate::event::RunEvent;
 use crate::store::{
-    ActionRecord, Lookup, Provenance, RECORD_FORMAT, StoreError, host, make_dir, now_rfc3339,
-    replace,
+    ActionRecord, Lookup, Provenance, RECORD_FORMAT, RecordedOutput, StoreError, host, make_dir,
+    now_rfc3339, replace,
 };
 
 /// How a task ended.
@@ -73,6 +73,8 @@ pub(super) struct Task<'a> {
     pub(super) stage: &'a StageDecl,
     pub(super) ready: ReadyStage,
     pub(super) reason: String,
+    /// It is computed though its result is there.
+    pub(super) forced: bool,
     /// The device it was given; none if the engine runs it itself.
     pub(super) device: Option<String>,
 }
@@ -98,8 +100,15 @@ impl Task<'_> {
             });
         };
         let _lock = store.stage_lock(key, &self.context.options.cancel, &waiting)?;
+        let mut earlier = None;
         match store.lookup(key)? {
-            Lookup::Committed(record) => return Ok(TaskEnd::Done { record, ran: false }),
+            Lookup::Committed(record) if !self.forced => {
+                return Ok(TaskEnd::Done { record, ran: false });
+            }
+            Lookup::Committed(record) => {
+                store.remove_partial(key)?;
+                earlier = Some(record);
+            }
             Lookup::Lost { digest, .. } => store.quarantine(&digest)?,
             Lookup::Absent => {}
         }
@@ -110,9 +119,39 @@ impl Task<'_> {
             device: self.device.clone(),
         });
         let record = Box::new(self.compute(spawn)?);
+        if let Some(earlier) = earlier {
+            self.compare(&earlier, &record);
+        }
         store.commit(&record)?;
         store.remove_partial(key)?;
         Ok(TaskEnd::Done { record, ran: true })
+    }
+
+    /// Says which outputs a forced stage gave otherwise than before.
+    fn compare(&self, earlier: &ActionRecord, now: &ActionRecord) {
+        let other = |(name, output): &(&String, &RecordedOutput)| {
+            earlier
+                .outputs
+                .get(*name)
+                .is_none_or(|before| before.digest != output.digest)
+        };
+        let names: Vec<_> = now
+            .outputs
+            .iter()
+            .filter(other)
+            .map(|(name, _)| &**name)
+            .collect();
+        if names.is_empty() {
+            return;
+        }
+        self.context.event(&RunEvent::Log {
+            stage: self.stage.name.clone(),
+            level: Level::Warn,
+            message: format!(
+                "made anew, it gave other bytes than before in {}; the new ones are kept",
+                names.join(", ")
+            ),
+        });
     }
 
     fn compute(&self, spawn: &Spawn<'_>) -> Result<ActionRecord, Halt> {

@@ -1,7 +1,7 @@
 //! The embedded judge: a reward model in the worker gave both rewards, the
 //! verdicts and the statistics are made here.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use moreline_protocol::artifact::{JUDGED, VERDICTS};
@@ -11,6 +11,7 @@ use moreline_protocol::rows::{JudgedRow, Verdict, VerdictRow};
 use moreline_protocol::spec::Judge;
 
 use super::JudgeError;
+use super::lines::Lines;
 use super::summary::summarise;
 use crate::records::write_rows;
 
@@ -36,20 +37,21 @@ pub fn finish_embedded(job: &Job, spec: &Judge) -> Result<Metrics, JudgeError> {
 }
 
 fn read_judged(path: &Path) -> Result<Vec<JudgedRow>, JudgeError> {
-    let text = fs::read_to_string(path).map_err(|source| JudgeError::Io {
+    let unreadable = |source| JudgeError::Io {
         action: "read",
         path: path.to_owned(),
         source,
-    })?;
+    };
+    let file = File::open(path).map_err(unreadable)?;
     let bad = |line, reason| JudgeError::Judged {
         path: path.to_owned(),
         line,
         reason,
     };
     let mut rows = Vec::new();
-    for (at, line) in text.lines().enumerate() {
-        let row: JudgedRow =
-            serde_json::from_str(line).map_err(|error| bad(at + 1, error.to_string()))?;
+    for (at, line) in Lines::new(file).enumerate() {
+        let row: JudgedRow = serde_json::from_slice(&line.map_err(unreadable)?)
+            .map_err(|error| bad(at + 1, error.to_string()))?;
         if !(row.reward_a.is_finite() && row.reward_b.is_finite()) {
             return Err(bad(
                 at + 1,

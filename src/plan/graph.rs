@@ -143,11 +143,21 @@ impl<'a> Graph<'a> {
 
     /// These stages and everything they depend on, as a mask over all stages.
     pub fn with_ancestors(&self, wanted: &[usize]) -> Vec<bool> {
+        self.reach(wanted, Direction::Incoming)
+    }
+
+    /// These stages and everything that depends on them, as a mask over all
+    /// stages.
+    pub fn with_descendants(&self, wanted: &[usize]) -> Vec<bool> {
+        self.reach(wanted, Direction::Outgoing)
+    }
+
+    fn reach(&self, from: &[usize], way: Direction) -> Vec<bool> {
         let mut mask = vec![false; self.inputs.len()];
-        let mut stack = wanted.to_vec();
+        let mut stack = from.to_vec();
         while let Some(index) = stack.pop() {
             if !std::mem::replace(&mut mask[index], true) {
-                stack.extend(self.upstream(index));
+                stack.extend(self.neighbours(index, way));
             }
         }
         mask

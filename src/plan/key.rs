@@ -69,14 +69,8 @@ pub fn stage_key(spec: &StageSpec, inputs: &[KeyInput<'_>]) -> StageKey {
 }
 
 /// The parameters of a stage as JSON, without references and what is not keyed.
-pub(super) fn keyed_parameters(spec: &StageSpec) -> Value {
-    let value = serde_json::to_value(spec).unwrap_or_default();
-    without_unkeyed(value, spec)
-}
-
-/// Takes from `value`, a stage's parameters, what does not enter the key of
-/// stages like `spec`.
-pub(super) fn without_unkeyed(mut value: Value, spec: &StageSpec) -> Value {
+fn keyed_parameters(spec: &StageSpec) -> Value {
+    let mut value = serde_json::to_value(spec).unwrap_or_default();
     if let Value::Object(members) = &mut value {
         members.remove("kind");
         for role in roles(spec.kind()) {

@@ -1,5 +1,6 @@
 //! From a resolved experiment to a graph of stages, their keys and states.
 
+mod change;
 mod graph;
 mod key;
 mod label;
@@ -8,8 +9,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use change::{Change, InputVersion, StageVersion, show};
 pub use graph::{Dependency, Graph, GraphError, StageInput};
 pub use key::{KeyInput, StageKey, stage_key};
 pub use label::InputLabel;
-pub use reason::{Past, PastInput, rerun_reason};
+pub use reason::rerun_reason;
 pub use state::{Plan, PlannedStage, StageState};

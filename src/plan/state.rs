@@ -59,6 +59,9 @@ pub struct PlannedStage {
     pub kind: StageKind,
     /// The matrix cell: variables and values.
     pub cell: Vec<(String, String)>,
+    /// The stages it takes something from.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// Its key, if every input's bytes are known.
     pub key: Option<StageKey>,
     /// What a run would do with it.

@@ -1,7 +1,7 @@
 //! Writing so that a power cut leaves the old state or the new one.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -51,6 +51,25 @@ fn write_new(path: &Path, bytes: &[u8], durable: bool) -> Result<(), StoreError>
         file.sync_all().at("sync", path)?;
     }
     Ok(())
+}
+
+/// The bytes of a file that is not larger than `max`. Directories and files of
+/// endless length, such as devices, are errors.
+pub(crate) fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        let message = format!("it is larger than {max} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(bytes)
+}
+
+/// The same as text.
+pub(crate) fn read_text_at_most(path: &Path, max: u64) -> io::Result<String> {
+    let bytes = read_at_most(path, max)?;
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Removes a directory and all in it, whatever its files' permissions; says

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::durable::{entries, make_dir, remove_dir};
+use super::durable::{entries, make_dir, read_at_most, remove_dir};
 use super::error::{AtPath, StoreError};
+use super::lookup::MAX_RECORD;
 use super::{ActionRecord, Lock, ObjectForm, Store};
 use crate::digest::Digest;
 
@@ -90,7 +91,7 @@ impl Store {
             }
         }
         for path in entries(&self.root.join("actions"))? {
-            let bytes = fs::read(&path).at("read", &path)?;
+            let bytes = read_at_most(&path, MAX_RECORD).at("read", &path)?;
             if ActionRecord::parse(&bytes).is_none() {
                 let name = path.file_name().unwrap_or_default();
                 verified.damaged_records.push(name.display().to_string());
@@ -140,7 +141,7 @@ impl Store {
     fn used_objects(&self) -> Result<HashSet<Digest>, StoreError> {
         let mut used = HashSet::new();
         for path in entries(&self.root.join("actions"))? {
-            let bytes = fs::read(&path).at("read", &path)?;
+            let bytes = read_at_most(&path, MAX_RECORD).at("read", &path)?;
             let Some(record) = ActionRecord::parse(&bytes) else {
                 continue;
             };

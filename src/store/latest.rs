@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Store;
-use super::durable::{make_dir, replace};
+use super::durable::{make_dir, read_at_most, replace};
 use super::error::StoreError;
 use crate::digest::Digest;
 use crate::plan::StageKey;
 
+/// Largest file of keys read, in bytes.
+const MAX_LATEST: u64 = 64 << 20;
+
 impl Store {
     /// The keys an experiment's stages had when they were last found or made.
     pub fn latest_keys(&self, experiment: &Path) -> BTreeMap<String, StageKey> {
-        std::fs::read(self.latest_path(experiment))
+        read_at_most(&self.latest_path(experiment), MAX_LATEST)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default()

@@ -1,12 +1,15 @@
 //! Finding what is committed.
 
-use std::fs;
 use std::io;
 
+use super::durable::{entries, read_at_most};
 use super::error::{AtPath, StoreError};
 use super::{ActionRecord, Store};
 use crate::digest::Digest;
 use crate::plan::StageKey;
+
+/// Largest record taken as one, in bytes.
+pub(super) const MAX_RECORD: u64 = 64 << 20;
 
 /// What the store has for a key.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,11 +53,25 @@ impl Store {
         Ok(Lookup::Committed(Box::new(record)))
     }
 
+    /// Every sound record, in the order of their keys.
+    pub fn records(&self) -> Result<Vec<ActionRecord>, StoreError> {
+        let mut records = Vec::new();
+        for path in entries(&self.root.join("actions"))? {
+            match read_at_most(&path, MAX_RECORD) {
+                Ok(bytes) => records.extend(ActionRecord::parse(&bytes)),
+                // Removed while the directory was read, or no file at all.
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(error).at("read", &path),
+            }
+        }
+        Ok(records)
+    }
+
     /// The record of a key, whether or not its outputs are still there. A
     /// record that is damaged or of another format counts as absent.
     pub fn record(&self, key: &StageKey) -> Result<Option<ActionRecord>, StoreError> {
         let path = self.record_path(key);
-        match fs::read(&path) {
+        match read_at_most(&path, MAX_RECORD) {
             Ok(bytes) => {
                 let record = ActionRecord::parse(&bytes);
                 Ok(record.filter(|record| record.key == *key))

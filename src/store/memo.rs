@@ -14,10 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::clock::nanos_now;
-use super::durable::replace;
+use super::durable::{read_text_at_most, replace};
 use super::error::{AtPath, StoreError};
 use crate::digest::Digest;
 
+/// Largest memo read, in bytes: some millions of files.
+const MAX_MEMO: u64 = 1 << 30;
 const HEADER: &str = "moreline memo 1";
 /// Nanoseconds a file must have been left alone before it is remembered.
 const SETTLED: u64 = 2_000_000_000;
@@ -72,7 +74,7 @@ struct State {
 impl Memo {
     /// The memo kept in a file; empty if there is none or it is damaged.
     pub(crate) fn open(file: PathBuf) -> Self {
-        let known = std::fs::read_to_string(&file).map_or_else(|_| HashMap::new(), |t| parse(&t));
+        let known = read(&file);
         Self {
             file,
             state: Mutex::new(State {
@@ -124,8 +126,7 @@ impl Memo {
         if state.fresh.is_empty() {
             return Ok(());
         }
-        let mut all = std::fs::read_to_string(&self.file)
-            .map_or_else(|_| HashMap::new(), |text| parse(&text));
+        let mut all = read(&self.file);
         all.extend(state.fresh.drain());
         replace(&self.file, format(&all).as_bytes(), false)?;
         state.known = all;
@@ -154,6 +155,12 @@ fn format(entries: &HashMap<PathBuf, (FileStat, Digest)>) -> String {
         let _ = writeln!(body, "{digest} {size} {mtime} {ctime} {inode} {path}");
     }
     format!("{HEADER} {}\n{body}", Digest::of(body.as_bytes()))
+}
+
+/// The memo in a file; empty if there is none, or it is damaged or too large.
+fn read(file: &Path) -> HashMap<PathBuf, (FileStat, Digest)> {
+    let text = read_text_at_most(file, MAX_MEMO);
+    text.map_or_else(|_| HashMap::new(), |text| parse(&text))
 }
 
 fn parse(text: &str) -> HashMap<PathBuf, (FileStat, Digest)> {

@@ -38,7 +38,9 @@ use std::path::{Path, PathBuf};
 
 pub use attempt::{Attempt, Attempts};
 pub(crate) use clock::{nanos_now, now_rfc3339, rfc3339, seconds_now};
-pub(crate) use durable::{make_dir, replace, unique_name};
+pub(crate) use durable::{
+    entries, make_dir, read_at_most, read_text_at_most, remove_dir, replace, unique_name,
+};
 pub(crate) use error::AtPath;
 pub use error::StoreError;
 pub use fetch::{FetchWatch, HUB, Hub, HubModel, ModelLock, PinnedModel};

@@ -5,12 +5,15 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::durable::{make_dir, sync_dir, unique_name};
+use super::durable::{make_dir, read_at_most, sync_dir, unique_name};
 use super::error::{AtPath, StoreError};
 use super::manifest::Manifest;
 use super::memo::FileStat;
 use super::{ObjectForm, RecordedOutput, Store};
 use crate::digest::{Digest, DigestStream};
+
+/// Largest manifest read, in bytes: some million files.
+const MAX_MANIFEST: u64 = 256 << 20;
 
 impl Store {
     /// Where an object lies, present or not.
@@ -87,7 +90,7 @@ impl Store {
     /// Reads a directory's manifest; its bytes are checked.
     pub fn manifest(&self, digest: &Digest) -> Result<Manifest, StoreError> {
         let path = self.object_path(digest);
-        let bytes = fs::read(&path)
+        let bytes = read_at_most(&path, MAX_MANIFEST)
             .at("read", &path)
             .map_err(|error| absent(error, *digest))?;
         if Digest::of(&bytes) != *digest {

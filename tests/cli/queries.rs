@@ -77,3 +77,54 @@ fn schemas_completions_and_version_are_printed() {
         format!("moreline {}\n", env!("CARGO_PKG_VERSION"))
     );
 }
+
+#[test]
+fn explain_follows_a_change_to_where_it_began() {
+    let toy = Toy::new();
+    let (nothing, code) = toy.json(&["explain", "toy.toml", "eval:more", "--json"]);
+    assert_eq!(code, 0);
+    assert!(nothing["compared_with"].is_null(), "{nothing}");
+    toy.run(&["run", "toy.toml"]);
+    let (same, _) = toy.json(&["explain", "toy.toml", "verdict", "--json"]);
+    assert_eq!(
+        (&same["state"], &same["compared_with"]["found"]),
+        (&"cached".into(), &"own".into())
+    );
+    assert_eq!(same["changes"].as_array().map(Vec::len), Some(0));
+    let changed = ["--json", "--set", "stage.rm.lr=2e-5"];
+    let (why, _) = toy.json(&[&["explain", "toy.toml", "eval:more"][..], &changed].concat());
+    assert_eq!(why["state"], "maybe");
+    let cause = &why["causes"][0];
+    assert_eq!(
+        (&cause["name"], &cause["state"]),
+        (&"rm:more".into(), &"run".into())
+    );
+    assert_eq!(why["roots"][0]["stage"], "rm:more");
+    let root = why["roots"][0]["why"].as_str().unwrap();
+    assert!(root.starts_with("`lr` changed from "), "{root}");
+}
+
+#[test]
+fn plans_are_drawn_and_answer_by_exit_code() {
+    let toy = Toy::new();
+    assert_eq!(toy.run(&["plan", "toy.toml", "--exit-code"]).code, 1);
+    toy.run(&["run", "toy.toml"]);
+    assert_eq!(toy.run(&["plan", "toy.toml", "--exit-code"]).code, 0);
+    let forced = [
+        "plan",
+        "toy.toml",
+        "--exit-code",
+        "--force",
+        "best",
+        "--from",
+        "best",
+    ];
+    let said = toy.run(&forced);
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("it is forced to"), "{}", said.out);
+    assert!(!said.out.contains("eval:more"), "{}", said.out);
+    let said = toy.run(&["plan", "toy.toml", "--graph", "dot"]);
+    assert!(said.out.contains("\"scored\" -> \"best\";"), "{}", said.out);
+    std::fs::remove_file(toy.path("prompts.jsonl")).unwrap();
+    assert_eq!(toy.run(&["plan", "toy.toml", "--exit-code"]).code, 2);
+}

@@ -128,3 +128,29 @@ fn warnings_are_seen_and_quiet_is_quiet() {
     assert_eq!(said.out, "");
     assert_eq!(said.err, "sample: warning: half of the rows are tied\n");
 }
+
+#[test]
+fn a_forced_stage_runs_and_the_same_bytes_cut_off_what_follows() {
+    let toy = Toy::new();
+    toy.run(&["run", "toy.toml"]);
+    let (summary, code) = toy.json(&["run", "toy.toml", "--json", "--force", "sample"]);
+    assert_eq!(code, 0);
+    let states = states(&summary);
+    assert!(states.contains(&"sample=ran".to_owned()), "{states:?}");
+    assert!(states.contains(&"scored=cut-off".to_owned()), "{states:?}");
+    let said = toy.run(&["run", "toy.toml", "--only", "eval", "--force", "verdict"]);
+    assert_eq!(said.code, 2, "{}", said.err);
+}
+
+#[test]
+fn a_run_that_fails_fast_starts_nothing_more() {
+    let toy = Toy::new();
+    toy.order("fail.rm:uniform");
+    let (summary, code) = toy.json(&["run", "toy.toml", "--json", "-j", "1", "--fail-fast"]);
+    assert_eq!(code, 1);
+    let states = states(&summary);
+    assert!(
+        !states.iter().any(|state| state.ends_with("=ran")),
+        "{states:?}"
+    );
+}

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use moreline::config::{Experiment, ModelDecl, ModelSource, RowsDecl, Site, StageDecl};
 use moreline::engine::{
-    self, EngineError, Environment, Observer, RunOptions, RunSummary, StageFailure, StageRunner,
+    self, EngineError, Environment, Observer, RunOptions, RunSummary, Selection, StageFailure,
+    StageRunner,
 };
 use moreline::event::{Outcome, RunEvent};
 use moreline_protocol::artifact::EXAMPLES;
@@ -185,7 +186,11 @@ impl Fixture {
     ) -> Result<RunSummary, EngineError> {
         let options = RunOptions {
             jobs: None,
-            only: only.iter().map(|name| (*name).to_owned()).collect(),
+            selection: Selection {
+                only: only.iter().map(|name| (*name).to_owned()).collect(),
+                ..Selection::default()
+            },
+            fail_fast: false,
             cancel: Arc::clone(&self.cancel),
             environment: Environment::default(),
             runner,

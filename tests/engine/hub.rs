@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use moreline::config::{ModelDecl, ModelSource};
 use moreline::digest::Digest;
-use moreline::engine::{self, EngineError, Environment, RunOptions, RunSummary, Silent};
+use moreline::engine::{self, EngineError, Environment, RunOptions, RunSummary, Selection, Silent};
 
 use super::fixture::{Fixture, Runner};
 
@@ -161,7 +161,11 @@ fn fixture() -> Fixture {
 fn run(fixture: &Fixture, port: u16, offline: bool) -> Result<RunSummary, EngineError> {
     let options = RunOptions {
         jobs: None,
-        only: vec!["gen".into()],
+        selection: Selection {
+            only: vec!["gen".into()],
+            ..Selection::default()
+        },
+        fail_fast: false,
         cancel: Arc::clone(&fixture.cancel),
         environment: Environment {
             hf_token: Some("secret".into()),

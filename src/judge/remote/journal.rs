@@ -1,13 +1,14 @@
 //! The journal of finished calls.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::prompt::Call;
 use crate::judge::JudgeError;
+use crate::judge::lines::Lines;
 
 /// One finished call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,20 +68,20 @@ impl Journal {
 /// The entries of the whole lines; a torn last line is removed, and lines that
 /// are no entries are passed over, so that their calls are made again.
 fn recover(file: &mut File) -> io::Result<Vec<Entry>> {
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let whole = bytes
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1);
-    if whole < bytes.len() {
-        file.set_len(whole as u64)?;
+    let mut lines = Lines::new(&*file);
+    let mut entries = Vec::new();
+    let mut whole = 0;
+    while let Some(line) = lines.next() {
+        let line = line?;
+        if lines.is_torn() {
+            break;
+        }
+        whole = lines.bytes();
+        entries.extend(serde_json::from_slice::<Entry>(&line).ok());
     }
+    file.set_len(whole)?;
     file.seek(SeekFrom::End(0))?;
-    let lines = bytes[..whole].split(|byte| *byte == b'\n');
-    Ok(lines
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect())
+    Ok(entries)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The lock file beside an experiment: which bytes its hub models are.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::HubModel;
 use crate::digest::Digest;
 use crate::store::manifest::is_safe;
-use crate::store::{AtPath, Manifest, ManifestEntry, StoreError, replace};
+use crate::store::{AtPath, Manifest, ManifestEntry, StoreError, read_at_most, replace};
 
 const VERSION: u32 = 1;
+/// Largest lock file read, in bytes.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// A model pinned to a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +56,7 @@ impl ModelLock {
     /// Reads the lock file of an experiment; empty if there is none.
     pub fn of(experiment: &Path) -> Result<Self, StoreError> {
         let path = experiment.with_extension("moreline-lock");
-        let bytes = match fs::read(&path) {
+        let bytes = match read_at_most(&path, MAX_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let models = BTreeMap::new();
