@@ -25,6 +25,8 @@ pub struct Tokenizer {
     /// Takes them as ordinary text; made when first asked for.
     plain: OnceLock<tokenizers::Tokenizer>,
     largest: u32,
+    /// Number of ids: the library counts by copying its whole vocabulary.
+    size: usize,
     bos: Option<u32>,
     eos: Option<u32>,
     pad: Option<u32>,
@@ -103,6 +105,7 @@ impl Tokenizer {
             parsing: inner,
             plain: OnceLock::new(),
             largest,
+            size: vocabulary.len(),
             bos: parts.bos,
             eos: parts.eos,
             pad: parts.pad,
@@ -228,7 +231,7 @@ impl Tokenizer {
 
     /// The number of ids, added tokens included.
     pub fn vocab_size(&self) -> usize {
-        self.parsing.get_vocab_size(true)
+        self.size
     }
 
     /// The text of one id as the vocabulary spells it.
