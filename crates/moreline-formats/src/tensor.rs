@@ -15,6 +15,8 @@ pub enum Dtype {
     F16,
     /// 64-bit signed integer.
     I64,
+    /// 32-bit signed integer; read as `i64`.
+    I32,
     /// A GGUF block-quantised type, by its GGUF name such as `Q4_K`; read as `f32`.
     Quantised(&'static str),
     /// A type that can be listed but not read, by its name in the file.
@@ -30,6 +32,7 @@ impl Dtype {
             Self::Bf16 => "BF16",
             Self::F16 => "F16",
             Self::I64 => "I64",
+            Self::I32 => "I32",
             Self::Quantised(name) | Self::Other(name) => name,
         }
     }
@@ -64,7 +67,7 @@ pub enum HostData {
     Bf16(Vec<bf16>),
     /// float16, as stored.
     F16(Vec<f16>),
-    /// 64-bit integers, as stored (token ids in golden files, step counters).
+    /// 64-bit integers: stored as such, or widened from 32 bits (token ids, step counters).
     I64(Vec<i64>),
 }
 

@@ -8,12 +8,14 @@
 //! * [`batch`]: token trees, packed without padding.
 //! * [`loss`], [`objective`], [`head`], [`lm_head`]: closed forms.
 //! * [`train`], [`generate`], [`score`], [`evaluate`]: the loops.
+//! * [`forward`]: a model's numbers for given token ids.
 //! * [`stage`]: one job from its file to its events.
 
 pub mod batch;
 pub mod device;
 pub mod error;
 pub mod evaluate;
+pub mod forward;
 pub mod generate;
 pub mod head;
 pub mod labels;

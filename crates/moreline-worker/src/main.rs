@@ -1,29 +1,52 @@
-//! `moreline-worker run --job FILE`: runs one stage for the engine.
+//! The worker program: `run` for the engine, `forward` for anyone.
+
+mod arguments;
 
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
+use arguments::Command;
 use moreline_protocol::event::Event;
 use moreline_protocol::job::Job;
+use moreline_worker::forward::{Request, forward};
 use moreline_worker::stage::{self, context::Events};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments.as_slice() {
-        ["run", "--job", path] => run(Path::new(path)),
-        ["--version"] => {
+    match arguments::parse(&arguments) {
+        Ok(Command::Run(job)) => run(&job),
+        Ok(Command::Forward(request)) => forward_or_complain(&request),
+        Ok(Command::Help) => {
+            say(arguments::HELP);
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Version) => {
             say(&format!("moreline-worker {}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
         }
-        _ => {
-            say(
-                "usage: moreline-worker run --job FILE\n\nThe engine, `moreline`, starts this program.",
-            );
+        Err(mistake) => {
+            complain(&format!("{mistake}\n\n{}", arguments::HELP));
             ExitCode::from(2)
         }
     }
+}
+
+fn forward_or_complain(request: &Request) -> ExitCode {
+    let Err(error) = forward(request) else {
+        return ExitCode::SUCCESS;
+    };
+    complain(&format!("failed to {error}"));
+    if let Some(hint) = error.hint() {
+        complain(&format!("hint: {hint}"));
+    }
+    ExitCode::FAILURE
+}
+
+#[expect(clippy::print_stderr, reason = "the program's own word, not an event")]
+fn complain(text: &str) {
+    eprintln!("{text}");
 }
 
 #[expect(clippy::print_stdout, reason = "the program's own word, not an event")]

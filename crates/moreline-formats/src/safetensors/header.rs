@@ -142,7 +142,7 @@ fn dtype(name: &str) -> Option<(Dtype, u64)> {
         "I64" => (Dtype::I64, 64),
         "U64" => (Dtype::Other("U64"), 64),
         "C64" => (Dtype::Other("C64"), 64),
-        "I32" => (Dtype::Other("I32"), 32),
+        "I32" => (Dtype::I32, 32),
         "U32" => (Dtype::Other("U32"), 32),
         "I16" => (Dtype::Other("I16"), 16),
         "U16" => (Dtype::Other("U16"), 16),

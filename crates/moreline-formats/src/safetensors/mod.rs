@@ -5,4 +5,4 @@ mod read;
 mod write;
 
 pub use read::SafetensorsFile;
-pub use write::{DEFAULT_SHARD_BYTES, TensorSpec, write_file, write_model};
+pub use write::{DEFAULT_SHARD_BYTES, TensorSpec, write_file, write_lazily, write_model};

@@ -70,7 +70,7 @@ impl SafetensorsFile {
         self.by_name.get(name).map(|&i| &self.entries[i].info)
     }
 
-    /// Reads one tensor; `F64` is narrowed to `f32`.
+    /// Reads one tensor; `F64` is narrowed to `f32`, `I32` widened to `i64`.
     ///
     /// # Errors
     /// No such tensor, a type that cannot be read, or the system's errors.
@@ -86,7 +86,7 @@ impl SafetensorsFile {
         let dtype = entry.info.dtype;
         if let Dtype::Other(_) | Dtype::Quantised(_) = dtype {
             let reason = format!(
-                "its type is {}; moreline reads F64, F32, BF16, F16 and I64",
+                "its type is {}; moreline reads F64, F32, BF16, F16, I64 and I32",
                 dtype.name()
             );
             return Err(FormatError::tensor(&self.path, name, reason));
@@ -133,6 +133,7 @@ fn decode(dtype: Dtype, bytes: &[u8]) -> HostData {
         Dtype::Bf16 => HostData::Bf16(each(bytes, bf16::from_le_bytes)),
         Dtype::F16 => HostData::F16(each(bytes, f16::from_le_bytes)),
         Dtype::I64 => HostData::I64(each(bytes, i64::from_le_bytes)),
+        Dtype::I32 => HostData::I64(each(bytes, |b| i32::from_le_bytes(b).into())),
         _ => HostData::F32(each(bytes, f32::from_le_bytes)),
     }
 }

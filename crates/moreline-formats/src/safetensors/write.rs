@@ -84,6 +84,24 @@ pub fn write_file(path: &Path, tensors: &[(String, HostTensor)]) -> Result<(), F
     })
 }
 
+/// Writes one `.safetensors` file whose tensors do not fit into memory together: each is asked of
+/// `read` just before it is written, and must have the type and shape of its spec.
+///
+/// # Errors
+/// As [`write_model`].
+pub fn write_lazily<E: From<FormatError>>(
+    path: &Path,
+    specs: &[TensorSpec],
+    mut read: impl FnMut(&TensorSpec) -> Result<HostTensor, E>,
+) -> Result<(), E> {
+    let mut sorted: Vec<&TensorSpec> = specs.iter().collect();
+    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    for shard in split(path, &sorted, u64::MAX)? {
+        write_one(path, &shard, &mut read)?;
+    }
+    Ok(())
+}
+
 fn split<'a>(
     dir: &Path,
     sorted: &[&'a TensorSpec],
@@ -118,7 +136,7 @@ fn width(dtype: Dtype) -> Option<u64> {
         Dtype::I64 => Some(8),
         Dtype::F32 => Some(4),
         Dtype::Bf16 | Dtype::F16 => Some(2),
-        Dtype::F64 | Dtype::Quantised(_) | Dtype::Other(_) => None,
+        Dtype::F64 | Dtype::I32 | Dtype::Quantised(_) | Dtype::Other(_) => None,
     }
 }
 

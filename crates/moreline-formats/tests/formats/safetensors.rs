@@ -1,5 +1,7 @@
 use half::{bf16, f16};
-use moreline_formats::safetensors::{SafetensorsFile, TensorSpec, write_file, write_model};
+use moreline_formats::safetensors::{
+    SafetensorsFile, TensorSpec, write_file, write_lazily, write_model,
+};
 use moreline_formats::{Dtype, FormatError, HostData, HostTensor, WeightStore};
 
 fn tensor(shape: &[usize], data: HostData) -> HostTensor {
@@ -102,6 +104,44 @@ fn doubles_are_narrowed_and_other_types_listed_only() {
     assert_eq!(store.get("u").unwrap().dtype, Dtype::Other("U8"));
     let text = store.read("u").unwrap_err().to_string();
     assert!(text.contains("`u`") && text.contains("U8"), "{text}");
+}
+
+#[test]
+fn short_integers_are_widened() {
+    let header = r#"{"i":{"dtype":"I32","shape":[2],"data_offsets":[0,8]}}"#;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.safetensors");
+    let length = (header.len() as u64).to_le_bytes();
+    let data = [(-3_i32).to_le_bytes(), i32::MAX.to_le_bytes()].concat();
+    std::fs::write(&path, [&length, header.as_bytes(), &data].concat()).unwrap();
+    let store = WeightStore::open(&path).unwrap();
+    assert_eq!(store.get("i").unwrap().dtype, Dtype::I32);
+    let data = store.read("i").unwrap().data;
+    assert_eq!(data, HostData::I64(vec![-3, i32::MAX.into()]));
+}
+
+#[test]
+fn lazy_writing_gives_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (eager, lazy) = (dir.path().join("1"), dir.path().join("2"));
+    write_file(&eager, &sample()).unwrap();
+    let specs: Vec<TensorSpec> = sample()
+        .iter()
+        .map(|(name, tensor)| TensorSpec {
+            name: name.clone(),
+            dtype: tensor.data.dtype(),
+            shape: tensor.shape.clone(),
+        })
+        .collect();
+    let tensors: std::collections::HashMap<_, _> = sample().into_iter().collect();
+    let read = |spec: &TensorSpec| Ok::<_, FormatError>(tensors[&spec.name].clone());
+    write_lazily(&lazy, &specs, read).unwrap();
+    assert_eq!(
+        std::fs::read(&eager).unwrap(),
+        std::fs::read(&lazy).unwrap()
+    );
+    let twice = [specs[0].clone(), specs[0].clone()];
+    assert!(write_lazily(&lazy, &twice, read).is_err());
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! A group of sequences as a tree of token spans.
 
-/// Prefixes shorter than this are not shared: the bookkeeping would cost more
+/// Common tokens fewer than this are not shared: the bookkeeping would cost more
 /// than the tokens.
-const SHORTEST_SHARED_PREFIX: usize = 8;
+const SHORTEST_SHARED: usize = 8;
 
 /// A run of tokens that continues its parent's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,48 +25,30 @@ pub struct Group {
 }
 
 impl Group {
-    /// Shares the longest common token prefix of the sequences, so that the
-    /// result equals that of the sequences one by one. Sequences must not be
-    /// empty.
+    /// Shares common token prefixes, so that the result equals that of the
+    /// sequences one by one: where at least eight tokens after what is shared
+    /// already agree, all that agrees is one span. Two responses may so share
+    /// more than all do. Equal ends are one span at any length.
+    ///
+    /// # Panics
+    /// If a sequence is empty.
     pub fn share(sequences: &[Vec<u32>]) -> Self {
-        let lengths = sequences.iter().map(Vec::len).collect();
-        let shared = common_prefix(sequences);
-        if sequences.len() < 2 || shared < SHORTEST_SHARED_PREFIX {
-            let spans = sequences
-                .iter()
-                .map(|tokens| Span {
-                    parent: None,
-                    tokens: tokens.clone(),
-                })
-                .collect();
-            let ends = (0..sequences.len()).collect();
-            return Self {
-                spans,
-                ends,
-                lengths,
-            };
-        }
-        let root = Span {
-            parent: None,
-            tokens: sequences[0][..shared].to_vec(),
+        Self::share_at_least(sequences, SHORTEST_SHARED)
+    }
+
+    fn share_at_least(sequences: &[Vec<u32>], shortest: usize) -> Self {
+        let mut trie = Trie {
+            sequences,
+            shortest,
+            spans: Vec::new(),
+            ends: vec![None; sequences.len()],
         };
-        let mut spans = vec![root];
-        let mut ends = Vec::with_capacity(sequences.len());
-        for sequence in sequences {
-            if sequence.len() > shared {
-                spans.push(Span {
-                    parent: Some(0),
-                    tokens: sequence[shared..].to_vec(),
-                });
-                ends.push(spans.len() - 1);
-            } else {
-                ends.push(0);
-            }
-        }
+        trie.grow(None, 0, &(0..sequences.len()).collect::<Vec<_>>());
+        let ends = trie.ends.into_iter();
         Self {
-            spans,
-            ends,
-            lengths,
+            spans: trie.spans,
+            ends: ends.map(|end| end.expect("no sequence is empty")).collect(),
+            lengths: sequences.iter().map(Vec::len).collect(),
         }
     }
 
@@ -106,22 +88,68 @@ impl Group {
     }
 }
 
-fn common_prefix(sequences: &[Vec<u32>]) -> usize {
-    let Some((first, rest)) = sequences.split_first() else {
-        return 0;
-    };
-    rest.iter().fold(first.len(), |longest, sequence| {
-        let same = first
-            .iter()
-            .zip(sequence)
-            .take_while(|(a, b)| a == b)
-            .count();
-        longest.min(same)
-    })
+/// A group's tree while it grows. Its depth is at most the number of
+/// sequences: below every shared span they part.
+struct Trie<'a> {
+    sequences: &'a [Vec<u32>],
+    shortest: usize,
+    spans: Vec<Span>,
+    ends: Vec<Option<usize>>,
+}
+
+impl Trie<'_> {
+    /// Adds what `members` hold from `start` on; before it, they are the path
+    /// that ends in `parent`.
+    fn grow(&mut self, parent: Option<usize>, start: usize, members: &[usize]) {
+        for class in self.alike(start, members) {
+            let end = self.common_prefix(&class);
+            let mut span = parent;
+            if end > start {
+                let tokens = self.sequences[class[0]][start..end].to_vec();
+                self.spans.push(Span { parent, tokens });
+                span = Some(self.spans.len() - 1);
+            }
+            let (ended, longer): (Vec<usize>, Vec<usize>) = class
+                .into_iter()
+                .partition(|&member| self.sequences[member].len() == end);
+            for member in ended {
+                self.ends[member] = span;
+            }
+            self.grow(span, end, &longer);
+        }
+    }
+
+    /// Members whose next `shortest` tokens agree, or whose fewer last ones do;
+    /// in the order of their first.
+    fn alike(&self, start: usize, members: &[usize]) -> Vec<Vec<usize>> {
+        let mut classes: Vec<(&[u32], Vec<usize>)> = Vec::new();
+        for &member in members {
+            let rest = &self.sequences[member][start..];
+            let opening = &rest[..rest.len().min(self.shortest)];
+            match classes.iter_mut().find(|(known, _)| *known == opening) {
+                Some((_, class)) => class.push(member),
+                None => classes.push((opening, vec![member])),
+            }
+        }
+        classes.into_iter().map(|(_, class)| class).collect()
+    }
+
+    /// Tokens that all members of a class begin with.
+    fn common_prefix(&self, class: &[usize]) -> usize {
+        let first = &self.sequences[class[0]];
+        class[1..].iter().fold(first.len(), |longest, &member| {
+            let pairs = first.iter().zip(&self.sequences[member]);
+            longest.min(pairs.take_while(|(a, b)| a == b).count())
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn sequence(prefix: usize, tail: &[u32]) -> Vec<u32> {
@@ -151,5 +179,112 @@ mod tests {
             group,
             Group::unshared(&[sequence(2, &[9]), sequence(2, &[8])])
         );
+    }
+
+    #[test]
+    fn two_responses_share_more_than_all_do() {
+        // Ten tokens of all, then nine more of the first and the last.
+        let group = Group::share(&[
+            sequence(19, &[70]),
+            sequence(10, &[71, 72]),
+            sequence(19, &[73, 74]),
+        ]);
+        let parents: Vec<Option<usize>> = group.spans.iter().map(|span| span.parent).collect();
+        assert_eq!(parents, [None, Some(0), Some(1), Some(1), Some(0)]);
+        assert_eq!(group.tokens(), 10 + 9 + 1 + 2 + 2);
+        assert_eq!(group.path(2), [0, 1, 3]);
+        assert_eq!(group.path(1), [0, 4]);
+    }
+
+    #[test]
+    fn two_responses_share_although_all_share_too_little() {
+        let group = Group::share(&[sequence(12, &[70]), sequence(3, &[71]), sequence(12, &[72])]);
+        assert_eq!(group.tokens(), 12 + 1 + 1 + 4);
+    }
+
+    #[test]
+    fn equal_sequences_are_computed_once() {
+        let group = Group::share(&[sequence(9, &[5]), sequence(9, &[5]), sequence(9, &[6])]);
+        assert_eq!(
+            (group.tokens(), group.ends.as_slice()),
+            (11, &[1, 1, 2][..])
+        );
+        assert_eq!(Group::share(&[vec![4], vec![4]]).tokens(), 1);
+    }
+
+    /// Up to seven sequences that continue prefixes of each other.
+    fn related() -> impl Strategy<Value = Vec<Vec<u32>>> {
+        let part = (any::<prop::sample::Index>(), any::<prop::sample::Index>());
+        let tail = prop::collection::vec(0..3u32, 0..20);
+        prop::collection::vec((part, tail), 1..8).prop_map(|parts| {
+            let mut made: Vec<Vec<u32>> = Vec::new();
+            for ((which, cut), tail) in parts {
+                let mut next = match made.len() {
+                    0 => Vec::new(),
+                    count => {
+                        let other = &made[which.index(count)];
+                        other[..cut.index(other.len() + 1)].to_vec()
+                    }
+                };
+                next.extend(tail);
+                if next.is_empty() {
+                    next.push(0);
+                }
+                made.push(next);
+            }
+            made
+        })
+    }
+
+    fn tokens_of_path(group: &Group, index: usize) -> Vec<u32> {
+        let spans = group.path(index).into_iter();
+        spans
+            .flat_map(|span| group.spans[span].tokens.clone())
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_path_is_its_sequence(sequences in related(), shortest in 1..12usize) {
+            let group = Group::share_at_least(&sequences, shortest);
+            for (index, sequence) in sequences.iter().enumerate() {
+                prop_assert_eq!(&tokens_of_path(&group, index), sequence);
+                prop_assert_eq!(group.lengths[index], sequence.len());
+            }
+            for (index, span) in group.spans.iter().enumerate() {
+                prop_assert!(!span.tokens.is_empty());
+                prop_assert!(span.parent.is_none_or(|parent| parent < index));
+            }
+        }
+
+        /// With nothing too short to share, one token for every node of the
+        /// full trie: for every distinct prefix.
+        #[test]
+        fn no_token_is_computed_twice(sequences in related()) {
+            let prefixes: HashSet<&[u32]> = sequences
+                .iter()
+                .flat_map(|sequence| (1..=sequence.len()).map(|end| &sequence[..end]))
+                .collect();
+            prop_assert_eq!(Group::share_at_least(&sequences, 1).tokens(), prefixes.len());
+        }
+
+        /// What is left unshared was too short: spans that continue the same
+        /// parent agree in fewer than `shortest` tokens. What is shared is not.
+        #[test]
+        fn only_short_prefixes_are_left(sequences in related(), shortest in 1..12usize) {
+            let group = Group::share_at_least(&sequences, shortest);
+            for (i, span) in group.spans.iter().enumerate() {
+                for other in &group.spans[..i] {
+                    if span.parent == other.parent {
+                        let pairs = span.tokens.iter().zip(&other.tokens);
+                        let same = pairs.take_while(|(a, b)| a == b).count();
+                        prop_assert!(same < shortest && span.tokens != other.tokens);
+                    }
+                }
+                if group.spans.iter().any(|child| child.parent == Some(i)) {
+                    prop_assert!(span.tokens.len() >= shortest);
+                }
+            }
+        }
     }
 }
