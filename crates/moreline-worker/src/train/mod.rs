@@ -12,6 +12,7 @@ mod history;
 pub mod optimiser;
 mod reward;
 mod reward_rows;
+mod session;
 mod sft;
 
 pub use reward::train_reward;
