@@ -307,7 +307,7 @@ fn prompts_without_an_answer_are_left_out_and_counted() {
     let metrics = run(&bench.job("perplexity", spec, vec![bench.base(), data]));
     let records: Vec<PerplexityRow> = read_rows(&bench.path("perplexity/records.jsonl"));
     assert!(records.iter().map(|record| record.row).eq([0, 2, 3]));
-    assert_eq!(metrics["dropped"], 1);
+    assert_eq!(metrics["dropped"]["without_answer"], 1);
 }
 
 fn generate_spec() -> Value {

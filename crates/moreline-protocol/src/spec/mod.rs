@@ -19,7 +19,8 @@ pub use evaluate::{EvaluateReward, Judge, Perplexity};
 pub use generate::{Generate, Score};
 pub use records::{Import, Select, Strategy};
 pub use train::{
-    CountedTokens, Method, Mixing, Normalize, Pooling, Schedule, Sft, Solver, TrainReward,
+    CountedTokens, Lora, LoraTarget, Method, Mixing, Normalize, Pooling, Schedule, Sft, Solver,
+    TrainReward,
 };
 
 /// The parameters of one stage.
@@ -138,7 +139,7 @@ impl StageSpec {
     /// leave the result alone.
     pub fn unkeyed(&self) -> &'static [&'static str] {
         match self {
-            Self::TrainReward(_) | Self::Sft(_) => &["checkpoint_every"],
+            Self::TrainReward(_) | Self::Sft(_) => &["checkpoint_every", "recompute_every"],
             Self::Judge(_) => &["endpoint"],
             _ => &[],
         }

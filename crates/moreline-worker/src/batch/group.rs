@@ -106,7 +106,8 @@ impl Group {
     }
 }
 
-fn common_prefix(sequences: &[Vec<u32>]) -> usize {
+/// Number of tokens that all sequences begin with.
+pub fn common_prefix(sequences: &[Vec<u32>]) -> usize {
     let Some((first, rest)) = sequences.split_first() else {
         return 0;
     };

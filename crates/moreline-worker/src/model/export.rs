@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use moreline_formats::Dtype;
-use moreline_formats::safetensors::{DEFAULT_SHARD_BYTES, TensorSpec, write_model};
+use moreline_formats::safetensors::{TensorSpec, write_model};
 use moreline_protocol::spec::{Pooling, Precision};
 use moreline_text::Tokenizer;
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
 use super::layout::Part;
-use super::load::tensor_to_host;
+use super::load::{compute_kind, tensor_to_host};
 use super::{Decoder, Head};
 use crate::error::WorkerError;
 use crate::text::RewardText;
@@ -33,11 +33,14 @@ pub struct Exporter<'a> {
     pub tokenizer: &'a Tokenizer,
     /// bf16 or fp32; a reward head is fp32 in either case.
     pub precision: Precision,
+    /// Largest weight file, in bytes; more tensors go into further files with an
+    /// index.
+    pub max_shard_bytes: u64,
 }
 
 impl Exporter<'_> {
     /// Writes `config.json`, the weights and the tokenizer's files into `dir`,
-    /// which must exist and be empty. `flats` are fp32, one per segment.
+    /// which must exist and be empty. `flats` are one per segment, of any dtype.
     ///
     /// # Errors
     /// The system's.
@@ -49,7 +52,7 @@ impl Exporter<'_> {
     ) -> Result<(), WorkerError> {
         let placed = self.placed_parts();
         let specs: Vec<TensorSpec> = placed.iter().map(|p| self.spec(p)).collect();
-        write_model(dir, &specs, DEFAULT_SHARD_BYTES, |spec| {
+        write_model(dir, &specs, self.max_shard_bytes, |spec| {
             let part = placed
                 .iter()
                 .find(|p| p.part.name == spec.name)
@@ -69,6 +72,11 @@ impl Exporter<'_> {
         let text = serde_json::to_string_pretty(&config).expect("JSON of strings and numbers");
         let path = dir.join("config.json");
         std::fs::write(&path, text).map_err(|e| WorkerError::io("write", &path, e))
+    }
+
+    /// The dtype of the weights, but for a reward head.
+    pub fn kind(&self) -> Kind {
+        compute_kind(self.precision)
     }
 
     fn placed_parts(&self) -> Vec<PlacedPart<'_>> {

@@ -10,17 +10,19 @@ use moreline_text::Tokenizer;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::history::by_tenths;
 use super::optimiser::Optimiser;
 use super::order::{Length, Order, RowId};
 use super::reward_rows::{RewardSets, read_sets};
-use super::session::{Core, Gradients, Session, Task};
+use super::session::{Core, Gradients, Session, Task, Written};
 use super::step::{RewardCompute, RewardRow, StepOutcome, pairs_of};
+use super::trained::Trained;
 use super::weighting::Weighting;
 use super::weights::TrainWeights;
 use crate::error::WorkerError;
+use crate::loss::Ranking;
 use crate::model::{ExportHead, LoadedModel, compute_kind};
 use crate::stage::context::{Context, Outcome, metrics};
 use crate::text::RewardText;
@@ -45,9 +47,10 @@ pub fn train_reward(context: &Context<'_>, spec: &TrainReward) -> Result<Outcome
     tokenizer.check_fits(ModelConfig::load(model_path)?.vocab_size)?;
     let sets = read_sets(context, &tokenizer, &text, spec.pairs)?;
     let kind = compute_kind(spec.precision);
-    let model = LoadedModel::with_new_reward_head(model_path, kind, context.device, &|config| {
-        new_head(config.hidden_size, spec.seed)
-    })?;
+    // The masters are fp32 whatever the compute precision.
+    let head = |config: &ModelConfig| new_head(config.hidden_size, spec.seed);
+    let model =
+        LoadedModel::with_new_reward_head(model_path, Kind::Float, context.device, &head)?;
     check_length(&model.decoder.config, spec.max_length)?;
     let task = RewardTask {
         spec,
@@ -55,16 +58,21 @@ pub fn train_reward(context: &Context<'_>, spec: &TrainReward) -> Result<Outcome
         weighting: Weighting::new(spec, sets.rows.len(), model.decoder.config.hidden_size),
         sets,
     };
-    let (decoder, weights) = TrainWeights::new(model, kind, spec.train_blocks);
+    let (decoder, mut weights) = TrainWeights::new(model, kind, &Trained::from(spec))?;
+    if spec.lm_loss > 0.0 {
+        let head = LoadedModel::lm_head(model_path, &decoder.config, context.device)?;
+        weights.add_lm_head(&decoder, head);
+    }
     let core = Core {
         context,
         tokenizer: &tokenizer,
         decoder,
         weights,
         precision: spec.precision,
+        written: Written::from(spec),
     };
     let order = task.order();
-    let optimiser = optimiser(spec, order.batches().len() as u64);
+    let optimiser = Optimiser::from((spec, order.batches().len() as u64));
     let mut session = Session::new(core, task, optimiser, order, spec.checkpoint_every);
     let setup = started.elapsed().as_secs_f64();
     session.train()?;
@@ -105,22 +113,6 @@ pub(super) fn check_length(config: &ModelConfig, max_length: u32) -> Result<(), 
     ))
 }
 
-fn optimiser(spec: &TrainReward, total: u64) -> Optimiser {
-    Optimiser {
-        lr: spec.lr,
-        schedule: spec.schedule,
-        warmup_ratio: spec.warmup_ratio,
-        betas: spec.betas,
-        eps: spec.eps,
-        weight_decay: spec.weight_decay,
-        clip: spec.clip,
-        total,
-        taken: 0,
-        bad: 0,
-        skipped: 0,
-    }
-}
-
 /// What reward training adds to the loop.
 struct RewardTask<'a> {
     spec: &'a TrainReward,
@@ -154,6 +146,9 @@ impl RewardTask<'_> {
         put("loss".into(), outcome.weights.loss);
         put("accuracy".into(), totals.accuracy());
         put("margin".into(), totals.margin());
+        if let Some(loss) = outcome.lm_loss {
+            put("lm_loss".into(), loss);
+        }
         for (task, name) in self.sets.names.iter().enumerate() {
             let own: Vec<usize> = all
                 .iter()
@@ -191,6 +186,12 @@ impl Task for RewardTask<'_> {
             closed: core.tokenizer.eos().is_some(),
             token_budget: core.context.token_budget(),
             kind: core.kind(),
+            ranking: Ranking {
+                margin: self.spec.margin,
+                centring: self.spec.centring,
+            },
+            lm_loss: self.spec.lm_loss,
+            recompute: self.spec.recompute_every.map(|every| every as usize),
         };
         let outcome = compute.gradients(&rows, &mut core.weights, &mut self.weighting)?;
         let pairs = rows.iter().map(|row| pairs_of(&row.scores) as u64).sum();
@@ -237,6 +238,7 @@ fn found(session: &Session<'_, RewardTask<'_>>) -> Metrics {
         "pairs": rows().map(|row| pairs_of(&row.scores)).sum::<usize>(),
         "dropped": sets.dropped,
         "truncated": sets.truncated,
+        "responses_left_out": sets.responses_left_out,
         "skipped_steps": session.optimiser.skipped,
         "final_loss": losses.last(),
         "loss_by_tenths": losses,

@@ -6,13 +6,14 @@ use std::time::Instant;
 use moreline_protocol::artifact;
 use moreline_protocol::event::Level;
 use moreline_protocol::rows::{FedRow, HistoryRow};
-use moreline_protocol::spec::Precision;
+use moreline_protocol::spec::{Precision, Sft, TrainReward};
 use moreline_text::Tokenizer;
 use tch::Kind;
 
 use super::checkpoint::{self, State};
 use super::optimiser::Optimiser;
 use super::order::{Order, RowId};
+use super::peft;
 use super::weights::TrainWeights;
 use crate::error::WorkerError;
 use crate::model::{Decoder, ExportHead, Exporter, compute_kind};
@@ -53,9 +54,38 @@ pub(super) struct Core<'a> {
     pub decoder: Decoder,
     /// What is trained.
     pub weights: TrainWeights,
-    /// Precision of matrix products and of the written model.
+    /// Precision of matrix products.
     pub precision: Precision,
+    /// How the model is written.
+    pub written: Written,
 }
+
+/// How a trained model is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    /// Precision of the weights.
+    pub precision: Precision,
+    /// Largest weight file.
+    pub max_shard_mb: u32,
+    /// Whether the adapter is written by itself too.
+    pub adapter: bool,
+}
+
+macro_rules! written_of {
+    ($($spec:ty),*) => {$(
+        impl From<&$spec> for Written {
+            fn from(spec: &$spec) -> Self {
+                Self {
+                    precision: spec.export_precision.unwrap_or(spec.precision),
+                    max_shard_mb: spec.max_shard_mb,
+                    adapter: spec.lora.as_ref().is_some_and(|lora| lora.save_adapter),
+                }
+            }
+        }
+    )*};
+}
+
+written_of!(TrainReward, Sft);
 
 impl Core<'_> {
     /// Dtype of matrix products.
@@ -203,9 +233,15 @@ impl<'a, T: Task> Session<'a, T> {
         let exporter = Exporter {
             decoder: &self.core.decoder,
             tokenizer: self.core.tokenizer,
-            precision: self.core.precision,
+            precision: self.core.written.precision,
+            max_shard_bytes: u64::from(self.core.written.max_shard_mb) * 1_000_000,
         };
-        exporter.write(&dir, &self.core.weights.master, self.task.head())?;
+        let flats = self.core.weights.export_flats(exporter.kind());
+        exporter.write(&dir, &flats, self.task.head())?;
+        if self.core.written.adapter {
+            let dir = context.output(artifact::ADAPTER);
+            peft::write(&dir, &self.core.decoder, &self.core.weights, exporter.kind())?;
+        }
         write_rows(&context.output(artifact::HISTORY), &self.history)?;
         write_fed(&context.output(artifact::FED), fed)
     }

@@ -7,19 +7,20 @@ use moreline_protocol::event::Metrics;
 use moreline_protocol::spec::{Mixing, Sft};
 use moreline_text::Tokenizer;
 use serde_json::json;
-use tch::{Kind, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 use super::history::by_tenths;
 use super::optimiser::Optimiser;
 use super::order::{Length, Order, RowId};
 use super::reward::check_length;
-use super::session::{Core, Gradients, Session, Task};
+use super::session::{Core, Gradients, Session, Task, Written};
 use super::tape::{Keep, Tape};
+use super::trained::Trained;
 use super::weights::TrainWeights;
 use crate::batch::{Packed, micro};
 use crate::error::WorkerError;
 use crate::labels::{self, Examples, LabelPlan, Labelled, Shape};
-use crate::lm_head;
+use crate::lm_head::{self, Labels};
 use crate::model::{ExportHead, Head, LoadedModel, compute_kind};
 use crate::stage::context::{Context, Outcome, metrics};
 
@@ -40,19 +41,24 @@ pub fn sft(context: &Context<'_>, spec: &Sft) -> Result<Outcome, WorkerError> {
     };
     let examples = labels::read(context, &tokenizer, shape)?;
     let kind = compute_kind(spec.precision);
-    let model = LoadedModel::open(model_path, Head::Language, kind, context.device)?;
+    // The masters are fp32 whatever the compute precision.
+    let model = LoadedModel::open(model_path, Head::Language, Kind::Float, context.device)?;
     check_length(&model.decoder.config, spec.max_length)?;
-    let (decoder, weights) = TrainWeights::new(model, kind, spec.train_blocks);
+    let (decoder, weights) = TrainWeights::new(model, kind, &Trained::from(spec))?;
     let core = Core {
         context,
         tokenizer: &tokenizer,
         decoder,
         weights,
         precision: spec.precision,
+        written: Written::from(spec),
     };
     let order = order(spec, examples.rows.len());
-    let optimiser = optimiser(spec, order.batches().len() as u64);
-    let task = SftTask { examples };
+    let optimiser = Optimiser::from((spec, order.batches().len() as u64));
+    let task = SftTask {
+        examples,
+        settings: Settings::from(spec),
+    };
     let mut session = Session::new(core, task, optimiser, order, spec.checkpoint_every);
     let setup = started.elapsed().as_secs_f64();
     session.train()?;
@@ -71,25 +77,27 @@ fn order(spec: &Sft, examples: usize) -> Order {
     Order::new(&[examples], Mixing::Proportional, batch, length, spec.seed)
 }
 
-fn optimiser(spec: &Sft, total: u64) -> Optimiser {
-    Optimiser {
-        lr: spec.lr,
-        schedule: spec.schedule,
-        warmup_ratio: spec.warmup_ratio,
-        betas: spec.betas,
-        eps: spec.eps,
-        weight_decay: spec.weight_decay,
-        clip: spec.clip,
-        total,
-        taken: 0,
-        bad: 0,
-        skipped: 0,
+/// What a micro-batch needs to know.
+#[derive(Clone, Copy)]
+struct Settings {
+    keep: Keep,
+    smoothing: f64,
+}
+
+impl From<&Sft> for Settings {
+    fn from(spec: &Sft) -> Self {
+        let every = spec.recompute_every;
+        Self {
+            keep: every.map_or(Keep::Graphs, |every| Keep::Inputs(every as usize)),
+            smoothing: spec.label_smoothing,
+        }
     }
 }
 
 /// What fine-tuning adds to the loop.
 struct SftTask {
     examples: Examples,
+    settings: Settings,
 }
 
 impl Task for SftTask {
@@ -105,7 +113,7 @@ impl Task for SftTask {
         let labels: usize = rows.iter().map(|row| row.count()).sum();
         let mut loss = 0.0;
         for range in micro::cut(&sizes, core.context.token_budget()) {
-            loss += micro_batch(core, &rows[range], labels)?;
+            loss += micro_batch(core, self.settings, &rows[range], labels)?;
         }
         Ok(Gradients {
             values: [("loss".to_owned(), loss / labels as f64)].into(),
@@ -123,6 +131,7 @@ impl Task for SftTask {
 /// those of the mean over the global batch's `labels`.
 fn micro_batch(
     core: &mut Core<'_>,
+    settings: Settings,
     examples: &[&Labelled],
     labels: usize,
 ) -> Result<f64, WorkerError> {
@@ -130,33 +139,36 @@ fn micro_batch(
     let groups = examples.iter().map(|example| &example.group);
     let packed = Packed::new(groups, &core.decoder.config, kind, device);
     let plan = LabelPlan::new(&packed, examples, device);
-    let tape = Tape::forward(&core.decoder, &core.weights, &packed, Keep::Graphs);
-    let norm = core.weights.compute[core.decoder.norm_index()].shallow_clone();
+    let tape = Tape::forward(&core.decoder, &core.weights, &packed, settings.keep);
+    let norm_index = core.decoder.norm_index();
+    let norm = core.weights.compute[norm_index].shallow_clone();
     let x = tape.last.index_select(0, &plan.index).to_kind(Kind::Float);
     let normed = core.decoder.norm(&norm, &x);
     let head_index = core.decoder.head_index();
-    let head_trained = core.weights.trainable(head_index);
     let head = no_grad(|| core.decoder.head_matrix(&core.weights.compute[head_index]));
-    let found = lm_head::cross_entropy(
-        &normed.detach().to_kind(kind),
-        &head,
-        &plan.labels,
-        1.0 / labels as f64,
-        head_trained,
-    );
+    let given = Labels {
+        tokens: &plan.labels,
+        smoothing: settings.smoothing,
+    };
+    let wants_head = core.weights.trainable(head_index);
+    let input = normed.detach().to_kind(kind);
+    let found = lm_head::cross_entropy(&input, &head, given, 1.0 / labels as f64, wants_head);
     if let Some(grad) = found.grad_head {
-        core.weights.accumulate(head_index, grad.view([-1]));
+        core.weights.accumulate(head_index, &grad.view([-1]));
     }
-    let mut inputs = vec![&tape.last];
-    let norm_trained = core.weights.trainable(core.decoder.norm_index());
-    if norm_trained {
-        inputs.push(&norm);
+    let leaves = [&tape.last, &norm];
+    let wanted: Vec<&Tensor> = leaves.into_iter().filter(|t| t.requires_grad()).collect();
+    if wanted.is_empty() {
+        return Ok(found.loss);
     }
     let grad_normed = found.grad_x.to_kind(Kind::Float);
-    let mut grads = torch_ext_sys::grad(&[&normed], &[&grad_normed], &inputs)?;
-    if norm_trained && let Some(grad) = grads.pop().flatten() {
-        core.weights.accumulate(core.decoder.norm_index(), grad);
+    let mut grads = torch_ext_sys::grad(&[&normed], &[&grad_normed], &wanted)?;
+    if norm.requires_grad()
+        && let Some(grad) = grads.pop().flatten()
+    {
+        core.weights.accumulate(norm_index, &grad);
     }
+    drop(normed);
     if let Some(grad_last) = grads.pop().flatten() {
         tape.backward(&core.decoder, &mut core.weights, &packed, grad_last)?;
     }
