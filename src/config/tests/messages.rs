@@ -473,7 +473,12 @@ message!(
 kind = "train-reward"
 model = "base"
 data = "one"
-lora = { rank = 0, alpha = 16, dropout = 0.1 }
+lora = { rank = 0, alpha = 16 }
+[stage.dropout]
+kind = "train-reward"
+model = "base"
+data = "one"
+lora = { rank = 8, alpha = 16, dropout = 0.1 }
 [stage.no-alpha]
 kind = "train-reward"
 model = "base"

@@ -106,15 +106,14 @@ impl StageKind {
     /// same inputs and parameters would give different outputs.
     pub fn version(self) -> u32 {
         match self {
-            Self::TrainReward
-            | Self::EvaluateReward
+            Self::EvaluateReward
             | Self::Generate
             | Self::Score
             | Self::Select
-            | Self::Sft
-            | Self::Perplexity
             | Self::Judge
             | Self::Import => 1,
+            // Masters are read in fp32; rows without prompt or response are left out.
+            Self::TrainReward | Self::Sft | Self::Perplexity => 2,
         }
     }
 }

@@ -24,6 +24,12 @@ pub enum ExportHead<'a> {
     Reward(&'a RewardText),
 }
 
+impl ExportHead<'_> {
+    fn is_language(self) -> bool {
+        matches!(self, Self::Language)
+    }
+}
+
 /// Writes a model's files.
 #[derive(Debug)]
 pub struct Exporter<'a> {
@@ -67,10 +73,30 @@ impl Exporter<'_> {
             Ok::<_, WorkerError>(tensor_to_host(&shaped))
         })?;
         self.tokenizer.save(dir)?;
+        if head.is_language() {
+            self.write_generation_config(dir)?;
+        }
         // Last, so that it wins over a copied one.
         let config = Value::Object(self.config(head));
         let text = serde_json::to_string_pretty(&config).expect("JSON of strings and numbers");
         let path = dir.join("config.json");
+        std::fs::write(&path, text).map_err(|e| WorkerError::io("write", &path, e))
+    }
+
+    /// `generation_config.json`, unless the source brought one.
+    fn write_generation_config(&self, dir: &Path) -> Result<(), WorkerError> {
+        let path = dir.join("generation_config.json");
+        if path.exists() {
+            return Ok(());
+        }
+        let config = self.decoder.config.to_hf_json();
+        let keys = ["bos_token_id", "eos_token_id", "pad_token_id"];
+        let known = keys.iter().filter_map(|&key| {
+            let value = config.get(key).filter(|value| !value.is_null())?;
+            Some((key.to_owned(), value.clone()))
+        });
+        let known = Value::Object(known.collect());
+        let text = serde_json::to_string_pretty(&known).expect("JSON of numbers");
         std::fs::write(&path, text).map_err(|e| WorkerError::io("write", &path, e))
     }
 

@@ -171,15 +171,18 @@ impl TrainWeights {
     /// The model's segments as they are exported, adapters merged in fp32 and
     /// then rounded to the dtype `kind`.
     pub fn export_flats(&self, kind: Kind) -> Vec<Tensor> {
+        let adapted = |i: usize| {
+            let adapters = self.adapters.as_ref()?;
+            let number = i.checked_sub(Decoder::FIRST_BLOCK + adapters.first)?;
+            let block = adapters.blocks.get(number)?;
+            Some((block, &self.master[self.segments + number]))
+        };
         let flat = |i: usize| {
-            let layer = i.checked_sub(Decoder::FIRST_BLOCK);
-            let block = layer.map(|layer| self.block(layer)).filter(|_| i < self.segments);
-            let Some((adapter, _)) = block.and_then(|block| block.adapter) else {
+            let Some((block, factors)) = adapted(i) else {
                 return self.master[i].shallow_clone();
             };
             let merged = self.master[i].to_dtype(Kind::Float, false, true);
-            let slot = layer.and_then(|layer| self.adapter_slot(layer));
-            adapter.merge_into(&merged, &self.master[slot.expect("the block has one")]);
+            block.merge_into(&merged, factors);
             merged.to_kind(kind)
         };
         (0..self.segments).map(flat).collect()
