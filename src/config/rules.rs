@@ -140,7 +140,9 @@ fn adapters(cell: &Cell, spec: &Training<'_>, lora: &Lora) -> Vec<Problem> {
             format!("`{}` has adapters, but in no block", cell.base),
             "no block",
         );
-        problems.push(problem.hint("set train_blocks to the number of top blocks that get adapters, or leave it out"));
+        problems.push(problem.hint(
+            "set train_blocks to the number of top blocks that get adapters, or leave it out",
+        ));
     }
     let targets = lora.targets.as_deref().unwrap_or_default();
     let twice = (1..targets.len()).any(|i| targets[..i].contains(&targets[i]));

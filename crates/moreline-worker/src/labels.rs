@@ -17,7 +17,12 @@ use crate::text::{Ends, Example, Sequence, Texts, lost, truncate};
 use crate::train::FED_ROWS;
 
 /// Why rows are left out.
-const REASONS: [&str; 4] = ["without_answer", "too_long", "without_prompt", "without_response"];
+const REASONS: [&str; 4] = [
+    "without_answer",
+    "too_long",
+    "without_prompt",
+    "without_response",
+];
 
 /// One example, tokenised.
 #[derive(Debug, Clone)]

@@ -4,9 +4,7 @@
 use moreline_protocol::spec::{Lora, Method, Pooling, Precision, StageSpec, TrainReward};
 use moreline_worker::batch::{Group, Packed};
 use moreline_worker::loss::Ranking;
-use moreline_worker::model::{
-    Decoder, ExportHead, Exporter, Head, LoadedModel, compute_kind,
-};
+use moreline_worker::model::{Decoder, ExportHead, Exporter, Head, LoadedModel, compute_kind};
 use moreline_worker::network;
 use moreline_worker::train::step::{RewardCompute, RewardRow, StepOutcome};
 use moreline_worker::train::tape::{Keep, Tape};
@@ -46,10 +44,18 @@ fn rows() -> Vec<RewardRow> {
         scores: scores.to_vec(),
     };
     vec![
-        row(0, &[sequence(12, 9, 100), sequence(12, 5, 200)], &[1.0, 0.0]),
+        row(
+            0,
+            &[sequence(12, 9, 100), sequence(12, 5, 200)],
+            &[1.0, 0.0],
+        ),
         row(
             1,
-            &[sequence(20, 4, 300), sequence(20, 11, 400), sequence(20, 6, 500)],
+            &[
+                sequence(20, 4, 300),
+                sequence(20, 11, 400),
+                sequence(20, 6, 500),
+            ],
             &[0.0, 2.0, 1.0],
         ),
         row(1, &[sequence(9, 14, 600), sequence(9, 3, 700)], &[0.0, 1.0]),
@@ -97,7 +103,11 @@ fn compute(decoder: &Decoder, kind: Kind) -> RewardCompute<'_> {
     }
 }
 
-fn gradients(compute: &RewardCompute<'_>, weights: &mut TrainWeights, method: Method) -> StepOutcome {
+fn gradients(
+    compute: &RewardCompute<'_>,
+    weights: &mut TrainWeights,
+    method: Method,
+) -> StepOutcome {
     let rows = rows();
     let batch: Vec<&RewardRow> = rows.iter().collect();
     let hidden = compute.decoder.config.hidden_size;
@@ -189,7 +199,11 @@ fn frozen_parts_have_no_gradient_and_the_others_their_own() {
                 gradients(&compute, &mut weights, Method::Uniform);
                 for slot in slots(&weights) {
                     let on = slot >= lowest;
-                    assert_eq!(weights.moments[slot].is_some(), on, "{name} {what:?} {slot}");
+                    assert_eq!(
+                        weights.moments[slot].is_some(),
+                        on,
+                        "{name} {what:?} {slot}"
+                    );
                     assert_eq!(weights.compute[slot].requires_grad(), on);
                     match weights.grad(slot) {
                         Some(found) => assert!(relative(found, full.grad(slot).unwrap()) < 1e-5),
@@ -209,7 +223,11 @@ fn a_step_leaves_frozen_parts_alone() {
     };
     let (decoder, mut weights) = trained("llama-gqa-tied", Kind::BFloat16, &what);
     let before: Vec<Tensor> = weights.compute.iter().map(Tensor::copy).collect();
-    gradients(&compute(&decoder, Kind::BFloat16), &mut weights, Method::Uniform);
+    gradients(
+        &compute(&decoder, Kind::BFloat16),
+        &mut weights,
+        Method::Uniform,
+    );
     weights.step(&adamw(1e-2, 0.1), 1.0, true).unwrap();
     for slot in slots(&weights) {
         let moved = !weights.compute[slot].equal(&before[slot]);
@@ -292,10 +310,19 @@ fn adapters_gradients_follow_from_those_of_the_merged_matrices() {
             };
             let (decoder, mut weights) = trained(name, Kind::Float, &what);
             fill(&mut weights, decoder.segments.len());
-            let outcome = gradients(&compute(&decoder, Kind::Float), &mut weights, Method::Uniform);
+            let outcome = gradients(
+                &compute(&decoder, Kind::Float),
+                &mut weights,
+                Method::Uniform,
+            );
             let (decoder, mut dense) = with_masters(&decoder, weights.export_flats(Kind::Float));
             let expected = gradients(&compute(&decoder, Kind::Float), &mut dense, Method::Uniform);
-            for (a, b) in outcome.rewards.concat().iter().zip(expected.rewards.concat()) {
+            for (a, b) in outcome
+                .rewards
+                .concat()
+                .iter()
+                .zip(expected.rewards.concat())
+            {
                 assert!((a - b).abs() < 1e-5, "{name} {targets:?}: {a} {b}");
             }
             compare_adapters(&decoder, &weights, &dense, &format!("{name} {targets:?}"));
@@ -310,15 +337,24 @@ fn compare_adapters(decoder: &Decoder, weights: &TrainWeights, dense: &TrainWeig
         let found = weights.grad(decoder.segments.len() + number).unwrap();
         let segment = Decoder::FIRST_BLOCK + adapters.first + number;
         let (factors, grads) = (block.segment.split(flat), block.segment.split(found));
-        let names: Vec<&str> = block.segment.parts().map(|(_, p)| p.name.as_str()).collect();
+        let names: Vec<&str> = block
+            .segment
+            .parts()
+            .map(|(_, p)| p.name.as_str())
+            .collect();
         for i in (0..factors.len()).step_by(2) {
             let stem = names[i].trim_start_matches("base_model.model.");
             let matrix = stem.replace(".lora_A", "");
             let mut parts = decoder.segments[segment].parts();
             let (offset, part) = parts.find(|(_, part)| part.name == matrix).unwrap();
             let whole = dense.grad(segment).unwrap();
-            let g = whole.narrow(0, offset, part.numel()).view(part.shape.as_slice());
-            let (da, db) = (factors[i + 1].tr().matmul(&g) * scale, g.matmul(&factors[i].tr()) * scale);
+            let g = whole
+                .narrow(0, offset, part.numel())
+                .view(part.shape.as_slice());
+            let (da, db) = (
+                factors[i + 1].tr().matmul(&g) * scale,
+                g.matmul(&factors[i].tr()) * scale,
+            );
             assert!(relative(&grads[i], &da) < 1e-4, "{name}: A of {matrix}");
             assert!(relative(&grads[i + 1], &db) < 1e-4, "{name}: B of {matrix}");
         }
@@ -344,7 +380,11 @@ fn a_new_adapter_changes_nothing_and_depends_on_the_seed() {
         };
         let (decoder, mut weights) = adapted(1);
         let (plain, mut full) = trained(name, Kind::Float, &Trained::default());
-        let found = gradients(&compute(&decoder, Kind::Float), &mut weights, Method::Uniform);
+        let found = gradients(
+            &compute(&decoder, Kind::Float),
+            &mut weights,
+            Method::Uniform,
+        );
         let expected = gradients(&compute(&plain, Kind::Float), &mut full, Method::Uniform);
         assert_eq!(found.rewards, expected.rewards);
         let a = weights.adapters().unwrap().1[1].copy();
@@ -368,9 +408,12 @@ fn every_loss_has_the_gradient_of_its_finite_difference() {
         let head = LoadedModel::lm_head(&dir, &decoder.config, Device::Cpu).unwrap();
         assert_eq!(head.is_none(), decoder.config.tied);
         weights.add_lm_head(&decoder, head);
-        for (margin, centring, lm_loss) in
-            [(0.0, 0.0, 0.0), (0.7, 0.0, 0.0), (0.0, 0.3, 0.0), (0.4, 0.2, 0.5)]
-        {
+        for (margin, centring, lm_loss) in [
+            (0.0, 0.0, 0.0),
+            (0.7, 0.0, 0.0),
+            (0.0, 0.3, 0.0),
+            (0.4, 0.2, 0.5),
+        ] {
             let compute = RewardCompute {
                 ranking: Ranking { margin, centring },
                 lm_loss,
@@ -418,18 +461,26 @@ fn the_language_model_loss_is_that_of_the_best_responses() {
         lm_loss: 1.0,
         ..compute(&decoder, Kind::Float)
     };
-    let found = gradients(&compute, &mut weights, Method::More).lm_loss.unwrap();
+    let found = gradients(&compute, &mut weights, Method::More)
+        .lm_loss
+        .unwrap();
     let model = LoadedModel::open(&dir, Head::Language, Kind::Float, Device::Cpu).unwrap();
     let (mut sum, mut count) = (0.0, 0);
     // Best response and length of the prompt of each row.
     for (row, (best, prompt)) in rows().iter().zip([(0, 12), (1, 20), (1, 9)]) {
         let path = row.group.path(best).into_iter();
-        let tokens: Vec<u32> = path.flat_map(|s| row.group.spans[s].tokens.clone()).collect();
+        let tokens: Vec<u32> = path
+            .flat_map(|s| row.group.spans[s].tokens.clone())
+            .collect();
         let group = Group::unshared(std::slice::from_ref(&tokens));
         let packed = Packed::new([&group], &model.decoder.config, Kind::Float, Device::Cpu);
         let x = network::hidden(&model.decoder, &model.flats, &packed);
-        let x = model.decoder.norm(&model.flats[model.decoder.norm_index()], &x);
-        let head = model.decoder.head_matrix(&model.flats[model.decoder.head_index()]);
+        let x = model
+            .decoder
+            .norm(&model.flats[model.decoder.norm_index()], &x);
+        let head = model
+            .decoder
+            .head_matrix(&model.flats[model.decoder.head_index()]);
         let logprobs = x.matmul(&head.tr()).log_softmax(-1, Kind::Float);
         for (position, &token) in tokens.iter().enumerate().skip(prompt) {
             sum -= logprobs.double_value(&[position as i64 - 1, i64::from(token)]);
@@ -479,7 +530,10 @@ fn merged_and_sharded_exports_compute_what_training_did() {
             assert!(config.contains(dtype), "{config}");
             let read = LoadedModel::open(&out, Head::Language, Kind::Float, Device::Cpu).unwrap();
             let found = network::hidden(&read.decoder, &read.flats, &packed);
-            assert!(relative(&found, &expected) < tolerance, "{name} {precision:?}");
+            assert!(
+                relative(&found, &expected) < tolerance,
+                "{name} {precision:?}"
+            );
         }
     }
 }

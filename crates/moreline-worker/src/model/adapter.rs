@@ -143,11 +143,14 @@ impl BlockAdapter {
         for (view, stack) in segment.views.iter().enumerate() {
             for (number, part) in stack.parts.iter().enumerate() {
                 let stem = part.name.strip_suffix(".weight");
-                let module = modules.iter().find(|m| stem.is_some_and(|s| s.ends_with(*m)));
+                let module = modules
+                    .iter()
+                    .find(|m| stem.is_some_and(|s| s.ends_with(*m)));
                 if let (Some(stem), Some(module), [rows, columns]) =
                     (stem, module, part.shape.as_slice())
                 {
-                    let name = |letter: &str| format!("base_model.model.{stem}.lora_{letter}.weight");
+                    let name =
+                        |letter: &str| format!("base_model.model.{stem}.lora_{letter}.weight");
                     views.push(View::single(name("A"), &[rank, *columns]));
                     views.push(View::single(name("B"), &[*rows, rank]));
                     targets.push(Target {

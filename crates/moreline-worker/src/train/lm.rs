@@ -40,7 +40,11 @@ fn first(group: &Group, sequence: usize) -> usize {
     let root = group.path(sequence)[0];
     let sequences = 0..group.ends.len();
     let shared = group.ends.len() > 1 && sequences.into_iter().all(|s| group.path(s)[0] == root);
-    if shared { group.spans[root].tokens.len().max(1) } else { 1 }
+    if shared {
+        group.spans[root].tokens.len().max(1)
+    } else {
+        1
+    }
 }
 
 /// Number of predictions of a row.

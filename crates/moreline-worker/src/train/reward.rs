@@ -49,8 +49,7 @@ pub fn train_reward(context: &Context<'_>, spec: &TrainReward) -> Result<Outcome
     let kind = compute_kind(spec.precision);
     // The masters are fp32 whatever the compute precision.
     let head = |config: &ModelConfig| new_head(config.hidden_size, spec.seed);
-    let model =
-        LoadedModel::with_new_reward_head(model_path, Kind::Float, context.device, &head)?;
+    let model = LoadedModel::with_new_reward_head(model_path, Kind::Float, context.device, &head)?;
     check_length(&model.decoder.config, spec.max_length)?;
     let task = RewardTask {
         spec,

@@ -20,7 +20,13 @@ use crate::text::{Ends, RewardText, Sequence, Texts, lost, truncate};
 pub(crate) const FED_ROWS: u64 = 2;
 
 /// Why rows are left out.
-const REASONS: [&str; 5] = ["tied", "identical", "too_long", "without_prompt", "without_response"];
+const REASONS: [&str; 5] = [
+    "tied",
+    "identical",
+    "too_long",
+    "without_prompt",
+    "without_response",
+];
 
 /// All sets of a training.
 #[derive(Debug, Default)]
@@ -172,7 +178,11 @@ fn fit(
         let cut = cut.ok_or("too_long")?;
         if let Some(why) = lost(&cut, prompt, text.truncation, ends) {
             reason = why;
-        } else if fitted.sequences.iter().all(|other| other.tokens != cut.tokens) {
+        } else if fitted
+            .sequences
+            .iter()
+            .all(|other| other.tokens != cut.tokens)
+        {
             fitted.sequences.push(cut);
             fitted.scores.push(score);
         }
@@ -199,7 +209,11 @@ mod tests {
         let prompt = (0..prompt).map(|i| 100 + i);
         let response = response.map(|i| 200 + i);
         let ends = |id| std::iter::once(id);
-        ends(1).chain(prompt).chain(response).chain(ends(2)).collect()
+        ends(1)
+            .chain(prompt)
+            .chain(response)
+            .chain(ends(2))
+            .collect()
     }
 
     fn fitted(how: Truncation, rows: &[(Vec<u32>, f64)]) -> Result<Vec<f64>, &'static str> {

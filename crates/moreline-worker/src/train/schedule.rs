@@ -56,9 +56,7 @@ impl LearningRate {
         let factor = match self.schedule {
             Schedule::Constant => 1.0,
             Schedule::Linear => 1.0 - progress(self.warmup),
-            Schedule::Cosine => {
-                0.5 * (1.0 + (std::f64::consts::PI * progress(self.warmup)).cos())
-            }
+            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress(self.warmup)).cos()),
             Schedule::Wsd => {
                 let stable_until = self.total.saturating_sub(self.decay).max(self.warmup);
                 1.0 - progress(stable_until)
@@ -104,9 +102,7 @@ mod tests {
     fn warm_up_stable_decay() {
         let rate = rate(Schedule::Wsd, 2, 4, 12);
         let found: Vec<f64> = (0..12).map(|step| rate.at(step)).collect();
-        let expected = [
-            1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 1.5, 1.0, 0.5,
-        ];
+        let expected = [1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 1.5, 1.0, 0.5];
         assert_eq!(found, expected);
     }
 
@@ -131,6 +127,9 @@ mod tests {
         assert_eq!(rate(&spec(serde_json::json!({}))).warmup, 3);
         let given = spec(serde_json::json!({"warmup_steps": 7, "decay_ratio": 0.5}));
         assert_eq!((rate(&given).warmup, rate(&given).decay), (7, 25));
-        assert_eq!(rate(&spec(serde_json::json!({"warmup_steps": 0}))).warmup, 0);
+        assert_eq!(
+            rate(&spec(serde_json::json!({"warmup_steps": 0}))).warmup,
+            0
+        );
     }
 }

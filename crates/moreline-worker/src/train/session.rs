@@ -240,7 +240,12 @@ impl<'a, T: Task> Session<'a, T> {
         exporter.write(&dir, &flats, self.task.head())?;
         if self.core.written.adapter {
             let dir = context.output(artifact::ADAPTER);
-            peft::write(&dir, &self.core.decoder, &self.core.weights, exporter.kind())?;
+            peft::write(
+                &dir,
+                &self.core.decoder,
+                &self.core.weights,
+                exporter.kind(),
+            )?;
         }
         write_rows(&context.output(artifact::HISTORY), &self.history)?;
         write_fed(&context.output(artifact::FED), fed)

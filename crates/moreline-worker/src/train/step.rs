@@ -158,7 +158,9 @@ impl RewardCompute<'_> {
             .collect();
         let pool = PoolPlan::new(&packed, &lengths, self.pooling, self.closed);
         let tape = Tape::forward(decoder, weights, &packed, keep);
-        let lm = (self.lm_loss > 0.0).then(|| LmPlan::new(&packed, rows)).flatten();
+        let lm = (self.lm_loss > 0.0)
+            .then(|| LmPlan::new(&packed, rows))
+            .flatten();
         let norm_leaf = weights.compute[decoder.norm_index()].shallow_clone();
         let embeddings = pool.embeddings(decoder, &norm_leaf, &tape.last);
         Pending {
@@ -198,10 +200,9 @@ impl RewardCompute<'_> {
                 rewards: own,
                 scores: &row.scores,
             };
-            let loss =
-                ranking_loss(group, self.ranking).map_err(|e| WorkerError::Diverged {
-                    message: e.to_string(),
-                })?;
+            let loss = ranking_loss(group, self.ranking).map_err(|e| WorkerError::Diverged {
+                message: e.to_string(),
+            })?;
             let head_grad = if head_grads {
                 head_gradient(&loss.gradient, &embeddings[first * hidden..], hidden)
             } else {

@@ -100,7 +100,10 @@ impl Tape {
                 Keep::Graphs => blocks.graphs(first, len, &input),
                 Keep::Inputs(_) => {
                     let forward = |x: Tensor, layer| blocks.block(layer, &x);
-                    (Vec::new(), no_grad(|| (first..first + len).fold(x, forward)))
+                    (
+                        Vec::new(),
+                        no_grad(|| (first..first + len).fold(x, forward)),
+                    )
                 }
             };
             x = out;
@@ -111,7 +114,9 @@ impl Tape {
                 kept,
             });
         }
-        let last = x.detach().set_requires_grad(!runs.is_empty() || weights.trainable(0));
+        let last = x
+            .detach()
+            .set_requires_grad(!runs.is_empty() || weights.trainable(0));
         Self { runs, last }
     }
 

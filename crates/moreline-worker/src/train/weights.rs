@@ -210,10 +210,12 @@ impl TrainWeights {
 
     /// The global L2 norm of the gradients.
     pub fn grad_norm(&self) -> f64 {
-        let squares = (0..self.grads.len()).filter_map(|slot| self.grad(slot)).map(|g| {
-            let norm = g.norm().double_value(&[]);
-            norm * norm
-        });
+        let squares = (0..self.grads.len())
+            .filter_map(|slot| self.grad(slot))
+            .map(|g| {
+                let norm = g.norm().double_value(&[]);
+                norm * norm
+            });
         squares.sum::<f64>().sqrt()
     }
 
