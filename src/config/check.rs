@@ -90,8 +90,22 @@ fn value(key: &str, node: &Node, schema: &Schema) -> Option<Problem> {
     match &node.value {
         Value::Number(number, text) => bounds(key, node, schema, number.as_f64()?, text),
         Value::Array(items) => list(key, node, items, schema),
+        Value::Table(inner) => nested(key, node, inner, schema),
         _ => None,
     }
+}
+
+/// The first thing wrong with a setting that is a table.
+fn nested(key: &str, node: &Node, inner: &Table, schema: &Schema) -> Option<Problem> {
+    schema["properties"].as_object()?;
+    let subject = Subject {
+        name: key,
+        of: &format!("`{key}`"),
+        at: &node.at,
+    };
+    let mut problems = Vec::new();
+    table(&subject, inner, schema, &mut problems);
+    problems.into_iter().next()
 }
 
 fn choice(key: &str, node: &Node, choices: &[&str], schema: &Schema) -> Option<Problem> {

@@ -78,7 +78,9 @@ fn target_problem(document: &Table, segments: &[(usize, &str)], id: SourceId) ->
                 .hint(suggest::hint(top, names, "tables")),
         );
     };
-    if segments.len() != *depth || segments.iter().any(|(_, name)| name.is_empty()) {
+    // A stage's setting may itself be a table: stage.rm.lora.rank.
+    let depths = *depth..=depth + usize::from(matches!(top, "stage" | "defaults"));
+    if !depths.contains(&segments.len()) || segments.iter().any(|(_, name)| name.is_empty()) {
         let form = match depth {
             1 => format!("{top}=VALUE"),
             2 => format!("{top}.NAME=VALUE"),

@@ -1,7 +1,8 @@
 //! What a schema cannot say about a stage's settings.
 
 use moreline_protocol::spec::{
-    EvaluateReward, Judge, Method, Mixing, OneOrMany, Select, StageSpec, Strategy, TrainReward,
+    EvaluateReward, Judge, Lora, Method, Mixing, OneOrMany, Schedule, Select, Sft, StageSpec,
+    Strategy, TrainReward,
 };
 
 use super::error::Problem;
@@ -21,6 +22,7 @@ pub(super) fn check(cell: &Cell, spec: &StageSpec) -> Vec<Problem> {
     };
     if let StageSpec::Sft(sft) = spec {
         problems.extend(repeated(cell, &sft.data));
+        problems.extend(training(cell, &Training::from(sft)));
     }
     if let StageSpec::Perplexity(perplexity) = spec {
         problems.extend(repeated(cell, &perplexity.data));
@@ -59,12 +61,94 @@ fn train_reward(cell: &Cell, train: &TrainReward) -> Vec<Problem> {
             .hint(format!("set batch to at least {sets}")),
         );
     }
-    if train.betas.iter().any(|beta| *beta >= 1.0) {
-        problems.push(Problem::at(
-            at(cell, "betas"),
-            "`betas` must be less than 1",
-            "here",
+    problems.extend(training(cell, &Training::from(train)));
+    problems
+}
+
+/// What both kinds of training say.
+struct Training<'a> {
+    betas: [f64; 2],
+    schedule: Schedule,
+    warmup: (Option<u64>, f64),
+    decay_ratio: f64,
+    steps: Option<u64>,
+    train_blocks: Option<u32>,
+    lora: Option<&'a Lora>,
+}
+
+macro_rules! training_of {
+    ($($spec:ty),*) => {$(
+        impl<'a> From<&'a $spec> for Training<'a> {
+            fn from(spec: &'a $spec) -> Self {
+                Self {
+                    betas: spec.betas,
+                    schedule: spec.schedule,
+                    warmup: (spec.warmup_steps, spec.warmup_ratio),
+                    decay_ratio: spec.decay_ratio,
+                    steps: spec.steps,
+                    train_blocks: spec.train_blocks,
+                    lora: spec.lora.as_ref(),
+                }
+            }
+        }
+    )*};
+}
+
+training_of!(TrainReward, Sft);
+
+fn training(cell: &Cell, spec: &Training<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if spec.betas.iter().any(|beta| *beta >= 1.0) {
+        let problem = Problem::at(at(cell, "betas"), "`betas` must be less than 1", "here");
+        problems.push(problem);
+    }
+    problems.extend(schedule(cell, spec));
+    if let Some(lora) = spec.lora {
+        problems.extend(adapters(cell, spec, lora));
+    }
+    problems
+}
+
+fn schedule(cell: &Cell, spec: &Training<'_>) -> Option<Problem> {
+    if spec.schedule != Schedule::Wsd {
+        return None;
+    }
+    let (steps, ratio) = spec.warmup;
+    let warmup = match (steps, spec.steps) {
+        (Some(warmup), Some(total)) => warmup as f64 / total.max(1) as f64,
+        (Some(_), None) => 0.0,
+        (None, _) => ratio,
+    };
+    if warmup + spec.decay_ratio <= 1.0 {
+        return None;
+    }
+    Some(
+        Problem::at(
+            at(cell, "decay_ratio"),
+            format!("warm-up and decay of `{}` overlap", cell.base),
+            "too long",
+        )
+        .hint("warm-up and decay together take at most all steps"),
+    )
+}
+
+fn adapters(cell: &Cell, spec: &Training<'_>, lora: &Lora) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if spec.train_blocks == Some(0) {
+        let problem = Problem::at(
+            at(cell, "train_blocks"),
+            format!("`{}` has adapters, but in no block", cell.base),
+            "no block",
+        );
+        problems.push(problem.hint(
+            "set train_blocks to the number of top blocks that get adapters, or leave it out",
         ));
+    }
+    let targets = lora.targets.as_deref().unwrap_or_default();
+    let twice = (1..targets.len()).any(|i| targets[..i].contains(&targets[i]));
+    if twice {
+        let problem = Problem::at(at(cell, "lora"), "`targets` names a matrix twice", "here");
+        problems.push(problem.hint("name each matrix once"));
     }
     problems
 }

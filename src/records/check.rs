@@ -36,10 +36,46 @@ pub fn check_inputs(experiment: &Experiment) -> Vec<StageFailure> {
             uses.entry(used).or_insert(&stage.spec);
         }
     }
-    uses.into_iter()
+    let mut problems: Vec<StageFailure> = uses
+        .into_iter()
         .filter(|((path, ..), _)| path.exists())
         .filter_map(|(used, spec)| check(&used, spec).err())
-        .collect()
+        .collect();
+    problems.extend(experiment.stages.iter().filter_map(|stage| {
+        let (problem, hint) = trained_parts(experiment, &stage.spec)?;
+        Some(StageFailure::new(format!("train `{}`: {problem}", stage.name)).with_hint(hint))
+    }));
+    problems
+}
+
+/// What is wrong with the parts of a local model that a stage wants to train.
+fn trained_parts(experiment: &Experiment, spec: &StageSpec) -> Option<(String, String)> {
+    let (model, lora, head_of_its_own, blocks) = match spec {
+        StageSpec::TrainReward(spec) => (&spec.model, &spec.lora, true, spec.train_blocks),
+        StageSpec::Sft(spec) => (&spec.model, &spec.lora, false, spec.train_blocks),
+        _ => return None,
+    };
+    let Some(Referent::Model(model)) = experiment.referent(model) else {
+        return None;
+    };
+    let ModelSource::Path(path) = &model.source else {
+        return None;
+    };
+    // One that cannot be read has been reported.
+    let config = ModelConfig::load(path).ok()?;
+    let family = config.architecture.is_llama_family();
+    if let Some(lora) = lora
+        && let Err((target, known)) = lora.modules(family)
+    {
+        let class = config.architecture.class_stem();
+        let problem = format!("a {class} model has no matrix `{target}` to adapt");
+        return Some((problem, format!("its `targets` are {known}")));
+    }
+    (blocks == Some(0) && config.tied && !head_of_its_own).then(|| {
+        let problem = "`train_blocks = 0` trains the head alone, but this head is the embedding";
+        let hint = "set it to 1 or more, or use `lora`";
+        (problem.to_owned(), hint.to_owned())
+    })
 }
 
 /// The files a stage's references name.

@@ -208,13 +208,13 @@ fn keys_are_pinned() {
         })
         .collect();
     insta::assert_snapshot!(keys.join("\n"), @r"
-    train-reward 354a7a8da34f
+    train-reward d1157da821cf
     evaluate-reward 2d6ea9e5940a
     generate 3249e6009f14
     score 58f03efb61b7
     select 039e389c241a
-    sft 53b18f415829
-    perplexity f82691bff11d
+    sft dbc35bf8ff09
+    perplexity 7db99d734dce
     judge 9f2d6a585640
     import e6a79b7c24ff
     ");

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{StageKind, StageSpec};
+use crate::spec::{Lora, StageKind, StageSpec};
 
 /// What a reference in a stage may point at, and what a stage gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,6 +63,8 @@ pub struct RoleDecl {
 
 /// The directory of a trained model inside a stage's output.
 pub const MODEL: &str = "model";
+/// The directory of a PEFT adapter inside a training stage's output.
+pub const ADAPTER: &str = "adapter";
 /// Training history: one [`crate::rows::HistoryRow`] per optimiser step.
 pub const HISTORY: &str = "history.jsonl";
 /// Text really fed to the model: a few [`crate::rows::FedRow`]s per input.
@@ -83,10 +85,9 @@ pub const JUDGED: &str = "judged.jsonl";
 
 use ArtifactType as A;
 
-const FED_DECL: OutputDecl = OutputDecl {
-    name: FED,
-    artifact: A::Records,
-};
+fn saves_adapter(lora: Option<&Lora>) -> bool {
+    lora.is_some_and(|lora| lora.save_adapter)
+}
 
 macro_rules! outputs {
     ($($name:expr => $artifact:expr),* $(,)?) => {
@@ -97,28 +98,20 @@ macro_rules! outputs {
 /// The outputs of a stage, the main one first.
 pub fn outputs(spec: &StageSpec) -> &'static [OutputDecl] {
     match spec {
-        StageSpec::TrainReward(_) => &[
-            OutputDecl {
-                name: MODEL,
-                artifact: A::RewardModel,
-            },
-            OutputDecl {
-                name: HISTORY,
-                artifact: A::Records,
-            },
-            FED_DECL,
-        ],
-        StageSpec::Sft(_) => &[
-            OutputDecl {
-                name: MODEL,
-                artifact: A::LanguageModel,
-            },
-            OutputDecl {
-                name: HISTORY,
-                artifact: A::Records,
-            },
-            FED_DECL,
-        ],
+        StageSpec::TrainReward(spec) if saves_adapter(spec.lora.as_ref()) => outputs!(
+            MODEL => A::RewardModel, HISTORY => A::Records, FED => A::Records,
+            ADAPTER => A::Records,
+        ),
+        StageSpec::TrainReward(_) => {
+            outputs!(MODEL => A::RewardModel, HISTORY => A::Records, FED => A::Records)
+        }
+        StageSpec::Sft(spec) if saves_adapter(spec.lora.as_ref()) => outputs!(
+            MODEL => A::LanguageModel, HISTORY => A::Records, FED => A::Records,
+            ADAPTER => A::Records,
+        ),
+        StageSpec::Sft(_) => {
+            outputs!(MODEL => A::LanguageModel, HISTORY => A::Records, FED => A::Records)
+        }
         StageSpec::EvaluateReward(_) | StageSpec::Perplexity(_) => {
             outputs!(RECORDS => A::Records, FED => A::Records)
         }

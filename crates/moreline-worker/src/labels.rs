@@ -1,5 +1,7 @@
 //! Examples as sequences whose tokens are to be predicted.
 
+use std::collections::BTreeMap;
+
 use moreline_formats::rows::{read_examples, read_prompts};
 use moreline_protocol::artifact::ArtifactType;
 use moreline_protocol::job::Input;
@@ -11,8 +13,16 @@ use tch::{Device, Tensor};
 use crate::batch::{Group, Packed};
 use crate::error::WorkerError;
 use crate::stage::context::Context;
-use crate::text::{Ends, Texts, truncate};
+use crate::text::{Ends, Example, Sequence, Texts, lost, truncate};
 use crate::train::FED_ROWS;
+
+/// Why rows are left out.
+const REASONS: [&str; 4] = [
+    "without_answer",
+    "too_long",
+    "without_prompt",
+    "without_response",
+];
 
 /// One example, tokenised.
 #[derive(Debug, Clone)]
@@ -45,8 +55,8 @@ pub struct Examples {
     pub rows: Vec<Labelled>,
     /// The first texts of each input, as fed.
     pub fed: Vec<FedRow>,
-    /// Rows left out: no answer, too long, or nothing left to predict.
-    pub dropped: u64,
+    /// Rows left out, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
     /// Rows that were cut.
     pub truncated: u64,
 }
@@ -74,34 +84,27 @@ pub fn read(
     shape: Shape,
 ) -> Result<Examples, WorkerError> {
     let mut examples = Examples::default();
+    for reason in REASONS {
+        examples.dropped.insert(reason, 0);
+    }
     let texts = Texts::new(tokenizer, shape.template);
     for (set, input) in context.job.inputs_of("data").enumerate() {
         examples.names.push(input.name.clone());
         let (rows, unanswered) = example_rows(context, input)?;
-        examples.dropped += unanswered;
+        *examples.dropped.entry("without_answer").or_default() += unanswered;
+        let mut shown = 0;
         for (row, example) in rows {
             let made = texts.example(&example.prompt, &example.response)?;
-            let ends = Ends::of(tokenizer);
-            let whole = made.tokens.len();
-            let Some(cut) = truncate(made.tokens, shape.max_length, shape.truncation, ends) else {
-                examples.dropped += 1;
-                continue;
+            let (cut, first) = match fit(made, shape, Ends::of(tokenizer)) {
+                Ok(fitted) => fitted,
+                Err(reason) => {
+                    *examples.dropped.entry(reason).or_default() += 1;
+                    continue;
+                }
             };
-            let prompt = match shape.truncation {
-                Truncation::Right => made.prompt,
-                _ => made.prompt.saturating_sub(whole - cut.tokens.len()),
-            };
-            let first = match shape.count {
-                CountedTokens::All => 1,
-                CountedTokens::Response => prompt.max(1),
-            };
-            if first >= cut.tokens.len() {
-                examples.dropped += 1;
-                continue;
-            }
             examples.truncated += u64::from(cut.truncated > 0);
-            let shown = examples.fed.iter().filter(|fed| fed.set == input.name);
-            if (shown.count() as u64) < FED_ROWS {
+            if shown < FED_ROWS {
+                shown += 1;
                 examples.fed.push(FedRow {
                     set: input.name.clone(),
                     row: row as u64,
@@ -131,6 +134,28 @@ pub fn read(
         ));
     }
     Ok(examples)
+}
+
+/// An example cut to length and the first token whose prediction counts, or why
+/// it is left out.
+fn fit(made: Example, shape: Shape, ends: Ends) -> Result<(Sequence, usize), &'static str> {
+    let whole = made.tokens.len();
+    let cut = truncate(made.tokens, shape.max_length, shape.truncation, ends).ok_or("too_long")?;
+    if let Some(reason) = lost(&cut, made.prompt, shape.truncation, ends) {
+        return Err(reason);
+    }
+    let prompt = match shape.truncation {
+        Truncation::Right => made.prompt,
+        _ => made.prompt.saturating_sub(whole - cut.tokens.len()),
+    };
+    let first = match shape.count {
+        CountedTokens::All => 1,
+        CountedTokens::Response => prompt.max(1),
+    };
+    if first >= cut.tokens.len() {
+        return Err("without_response");
+    }
+    Ok((cut, first))
 }
 
 /// Rows by their index in the set.

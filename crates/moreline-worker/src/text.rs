@@ -249,6 +249,24 @@ pub fn truncate(
     })
 }
 
+/// What truncation took from a text that begins with `prompt` tokens of prompt
+/// (BOS included): all of the prompt, or all of the response. The published
+/// truncation knows of no prompt.
+pub fn lost(cut: &Sequence, prompt: usize, how: Truncation, ends: Ends) -> Option<&'static str> {
+    if cut.truncated == 0 {
+        return None;
+    }
+    let first = usize::from(ends.bos.is_some() && cut.tokens.first().copied() == ends.bos);
+    let last = usize::from(ends.eos.is_some() && cut.tokens.last().copied() == ends.eos);
+    match how {
+        Truncation::Left if prompt > first && first + cut.truncated >= prompt => {
+            Some("without_prompt")
+        }
+        Truncation::Right if cut.tokens.len() - last <= prompt => Some("without_response"),
+        _ => None,
+    }
+}
+
 /// The special tokens that truncation keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
@@ -287,6 +305,24 @@ mod tests {
         assert_eq!(cut(Truncation::LeftPublished), Some(vec![11, 12, 13, 2]));
         assert_eq!(cut(Truncation::Right), Some(vec![1, 10, 11, 2]));
         assert_eq!(cut(Truncation::Drop), None);
+    }
+
+    #[test]
+    fn a_text_that_lost_its_prompt_or_its_response_is_known() {
+        let lost = |how, prompt| {
+            let cut = truncate(vec![1, 10, 11, 12, 13, 2], 4, how, ENDS).unwrap();
+            lost(&cut, prompt, how, ENDS)
+        };
+        // 10 and 11 are cut away.
+        assert_eq!(lost(Truncation::Left, 3), Some("without_prompt"));
+        assert_eq!(lost(Truncation::Left, 4), None);
+        assert_eq!(lost(Truncation::Left, 1), None);
+        assert_eq!(lost(Truncation::LeftPublished, 2), None);
+        // 12 and 13 are.
+        assert_eq!(lost(Truncation::Right, 3), Some("without_response"));
+        assert_eq!(lost(Truncation::Right, 2), None);
+        let whole = truncate(vec![1, 10, 2], 4, Truncation::Right, ENDS).unwrap();
+        assert_eq!(super::lost(&whole, 2, Truncation::Right, ENDS), None);
     }
 
     #[test]

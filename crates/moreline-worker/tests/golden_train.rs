@@ -6,9 +6,12 @@ use moreline_protocol::spec::{
     Method, Normalize, Pooling, Schedule, Solver, StageSpec, TrainReward,
 };
 use moreline_worker::batch::Group;
+use moreline_worker::loss::Ranking;
 use moreline_worker::model::LoadedModel;
 use moreline_worker::train::optimiser::Optimiser;
+use moreline_worker::train::schedule::LearningRate;
 use moreline_worker::train::step::{RewardCompute, RewardRow};
+use moreline_worker::train::trained::Trained;
 use moreline_worker::train::weighting::Weighting;
 use moreline_worker::train::weights::TrainWeights;
 use serde::Deserialize;
@@ -81,9 +84,9 @@ fn spec(run: &Run) -> TrainReward {
     spec
 }
 
-fn check(golden: &Golden, run: &Run, token_budget: usize) {
+fn check(golden: &Golden, run: &Run, token_budget: usize, recompute: Option<usize>) {
     let name = format!(
-        "{} {} {} budget {token_budget}",
+        "{} {} {} budget {token_budget} recompute {recompute:?}",
         golden.model, run.method, run.normalize
     );
     let dir = golden_dir().join("models").join(&golden.model);
@@ -92,17 +95,22 @@ fn check(golden: &Golden, run: &Run, token_budget: usize) {
         head.shallow_clone()
     })
     .unwrap();
-    let (decoder, mut weights) = TrainWeights::new(model, Kind::Float, None);
+    let everything = Trained::default();
+    let (decoder, mut weights) = TrainWeights::new(model, Kind::Float, &everything).unwrap();
     let mut weighting = Weighting::new(&spec(run), 5, golden.head0.len());
     let mut optimiser = Optimiser {
-        lr: golden.adamw.lr,
-        schedule: Schedule::Constant,
-        warmup_ratio: 0.0,
+        rate: LearningRate {
+            peak: golden.adamw.lr,
+            schedule: Schedule::Constant,
+            warmup: 0,
+            decay: 0,
+            total: 10,
+        },
         betas: golden.adamw.betas,
         eps: golden.adamw.eps,
         weight_decay: golden.adamw.weight_decay,
+        decay_norms: true,
         clip: golden.clip,
-        total: 10,
         taken: 0,
         bad: 0,
         skipped: 0,
@@ -113,6 +121,9 @@ fn check(golden: &Golden, run: &Run, token_budget: usize) {
         closed: true,
         token_budget,
         kind: Kind::Float,
+        ranking: Ranking::default(),
+        lm_loss: 0.0,
+        recompute,
     };
     for (number, (pairs, expected)) in golden.steps.iter().zip(&run.steps).enumerate() {
         let row = |(task, pair): (usize, &Pair)| RewardRow {
@@ -172,8 +183,8 @@ fn ten_steps_equal_the_published_loop() {
         let golden: Golden = serde_json::from_str(&text).unwrap();
         for run in &golden.runs {
             // All at once; and a few micro-batches, recomputed where MORE must wait.
-            for token_budget in [100_000, 70] {
-                check(&golden, run, token_budget);
+            for (token_budget, recompute) in [(100_000, None), (70, None), (70, Some(2))] {
+                check(&golden, run, token_budget, recompute);
             }
         }
     }

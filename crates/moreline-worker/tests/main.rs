@@ -5,6 +5,7 @@ mod common;
 mod golden_generate;
 mod golden_models;
 mod golden_train;
+mod methods;
 mod resume;
 mod stages;
 mod tiny;

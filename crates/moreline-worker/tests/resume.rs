@@ -7,6 +7,7 @@ use std::time::Duration;
 use moreline_protocol::artifact::ArtifactType;
 use moreline_protocol::event::Event;
 use moreline_protocol::job::Job;
+use moreline_protocol::spec::{Schedule, StageSpec};
 use serde_json::{Value, json};
 
 use crate::tiny::{
@@ -85,6 +86,38 @@ fn reward_training_goes_on_after_any_kill() {
     }
     assert!(resumed(&killed) >= 52);
     assert_same_files(&bench.path("undisturbed"), &bench.path("killed"));
+}
+
+#[test]
+fn training_an_adapter_goes_on_after_a_kill() {
+    let bench = Bench::new();
+    let job = |name: &str| {
+        let mut job = reward_job(&bench, name, 60);
+        let StageSpec::TrainReward(spec) = &mut job.spec else {
+            unreachable!("a reward job")
+        };
+        spec.lora =
+            serde_json::from_value(json!({"rank": 4, "alpha": 8, "save_adapter": true})).unwrap();
+        spec.lm_loss = 0.1;
+        spec.schedule = Schedule::Wsd;
+        job
+    };
+    run(&job("undisturbed"));
+    let mut killed = job("killed");
+    kill_after_step(&killed, 7);
+    kill_after_step(&killed, 24);
+    // Recomputation is no part of the result.
+    if let StageSpec::TrainReward(spec) = &mut killed.spec {
+        spec.recompute_every = Some(2);
+    }
+    assert!(resumed(&killed) >= 22);
+    assert_same_files(&bench.path("undisturbed"), &bench.path("killed"));
+    for file in [
+        "model/model.safetensors",
+        "adapter/adapter_model.safetensors",
+    ] {
+        assert!(bench.path("killed").join(file).exists(), "{file}");
+    }
 }
 
 #[test]

@@ -466,3 +466,88 @@ fn a_wrong_site_file() {
     let errors = load_site(&files.path("a.toml"), None, None).expect_err("a wrong file");
     assert_snapshot!(files.shown(&errors));
 }
+
+message!(
+    wrong_adapters,
+    r#"[stage.rm]
+kind = "train-reward"
+model = "base"
+data = "one"
+lora = { rank = 0, alpha = 16 }
+[stage.dropout]
+kind = "train-reward"
+model = "base"
+data = "one"
+lora = { rank = 8, alpha = 16, dropout = 0.1 }
+[stage.no-alpha]
+kind = "train-reward"
+model = "base"
+data = "one"
+lora = { rank = 8 }
+[stage.tuned]
+kind = "sft"
+model = "base"
+data = "ask"
+lora = { rank = 8, alpha = 16, targets = ["q", "query"] }
+[stage.number]
+kind = "sft"
+model = "base"
+data = "ask"
+lora = 8
+"#
+);
+
+message!(
+    adapters_of_nothing,
+    r#"[stage.rm]
+kind = "train-reward"
+model = "base"
+data = "one"
+train_blocks = 0
+lora = { rank = 8, alpha = 16, targets = ["q", "v", "q"] }
+"#
+);
+
+message!(
+    wrong_training_settings,
+    r#"[stage.rm]
+kind = "train-reward"
+model = "base"
+data = "one"
+margin = -1.0
+centring = -0.1
+lm_loss = "much"
+recompute_every = 0
+max_shard_mb = 0
+export_precision = "fp16"
+warmup_steps = -1
+[stage.tuned]
+kind = "sft"
+model = "base"
+data = "ask"
+label_smoothing = 1.5
+decay_norms = "no"
+freeze_embedding = 1
+train_blocks = -1
+"#
+);
+
+message!(
+    a_decay_that_overlaps_the_warm_up,
+    r#"[stage.rm]
+kind = "train-reward"
+model = "base"
+data = "one"
+schedule = "wsd"
+warmup_ratio = 0.4
+decay_ratio = 0.7
+[stage.tuned]
+kind = "sft"
+model = "base"
+data = "ask"
+schedule = "wsd"
+steps = 10
+warmup_steps = 8
+decay_ratio = 0.3
+"#
+);

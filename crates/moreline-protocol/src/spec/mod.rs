@@ -19,7 +19,8 @@ pub use evaluate::{EvaluateReward, Judge, Perplexity};
 pub use generate::{Generate, Score};
 pub use records::{Import, Select, Strategy};
 pub use train::{
-    CountedTokens, Method, Mixing, Normalize, Pooling, Schedule, Sft, Solver, TrainReward,
+    CountedTokens, Lora, LoraTarget, Method, Mixing, Normalize, Pooling, Schedule, Sft, Solver,
+    TrainReward,
 };
 
 /// The parameters of one stage.
@@ -105,15 +106,14 @@ impl StageKind {
     /// same inputs and parameters would give different outputs.
     pub fn version(self) -> u32 {
         match self {
-            Self::TrainReward
-            | Self::EvaluateReward
+            Self::EvaluateReward
             | Self::Generate
             | Self::Score
             | Self::Select
-            | Self::Sft
-            | Self::Perplexity
             | Self::Judge
             | Self::Import => 1,
+            // Masters are read in fp32; rows without prompt or response are left out.
+            Self::TrainReward | Self::Sft | Self::Perplexity => 2,
         }
     }
 }
@@ -138,7 +138,7 @@ impl StageSpec {
     /// leave the result alone.
     pub fn unkeyed(&self) -> &'static [&'static str] {
         match self {
-            Self::TrainReward(_) | Self::Sft(_) => &["checkpoint_every"],
+            Self::TrainReward(_) | Self::Sft(_) => &["checkpoint_every", "recompute_every"],
             Self::Judge(_) => &["endpoint"],
             _ => &[],
         }

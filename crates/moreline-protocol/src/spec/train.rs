@@ -40,6 +40,21 @@ pub struct TrainReward {
     /// Pairs taken from rows of more than two responses.
     #[serde(default)]
     pub pairs: Pairs,
+    /// Margin by which a better response's reward should be higher, per unit of
+    /// the difference of their scores (arXiv 2307.09288, equation 2).
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub margin: f64,
+    /// Factor of the penalty (r_better + r_worse)^2 of each pair, which centres
+    /// rewards at zero (arXiv 2312.09244).
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub centring: f64,
+    /// Factor of the language-model loss on each row's best response, the mean
+    /// over the tokens of the batch after the responses' common beginning.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub lm_loss: f64,
     /// Where the reward is read.
     #[serde(default)]
     pub pooling: Pooling,
@@ -76,10 +91,21 @@ pub struct TrainReward {
     #[serde(default = "warmup")]
     #[schemars(range(min = 0, max = 1))]
     pub warmup_ratio: f64,
-    /// Decoupled weight decay, on every parameter.
+    /// Steps spent warming up; overrides `warmup_ratio`.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub warmup_steps: Option<u64>,
+    /// `wsd`: share of all steps spent going down to zero.
+    #[serde(default = "decay_ratio")]
+    #[schemars(range(min = 0, max = 1))]
+    pub decay_ratio: f64,
+    /// Decoupled weight decay.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub weight_decay: f64,
+    /// Whether weight decay also takes norms and biases, or matrices only.
+    #[serde(default = "yes")]
+    pub decay_norms: bool,
     /// AdamW's decay rates.
     #[serde(default = "betas")]
     #[schemars(inner(range(min = 0, max = 1)))]
@@ -92,14 +118,35 @@ pub struct TrainReward {
     #[serde(default = "clip")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub clip: f64,
-    /// Train only the top this many blocks (and final norm and head); all,
-    /// with the embedding, if absent.
+    /// Train only the top this many blocks, the final norm and the head; 0
+    /// trains the head alone. All, with the embedding, if absent.
     #[serde(default)]
-    #[schemars(range(min = 1))]
     pub train_blocks: Option<u32>,
+    /// Leave the embedding as it is; it is also with `train_blocks`
+    /// and `lora`.
+    #[serde(default)]
+    pub freeze_embedding: bool,
+    /// Train low-rank adapters of the blocks' matrices instead of the matrices.
+    #[serde(default)]
+    pub lora: Option<Lora>,
     /// Compute precision.
     #[serde(default)]
     pub precision: Precision,
+    /// Precision of the exported weights; that of the computation if absent.
+    #[serde(default)]
+    pub export_precision: Option<Precision>,
+    /// The exported weights are split into files of at most this many megabytes
+    /// (10^6 bytes).
+    #[serde(default = "max_shard_mb")]
+    #[schemars(range(min = 1))]
+    pub max_shard_mb: u32,
+    /// Activation checkpointing: keep the input of every n-th block only, and
+    /// compute n blocks at a time again in the backward pass. 1 takes the least
+    /// time of those, the root of the number of blocks the least memory; absent,
+    /// everything is kept. Not keyed: results are the same to the bit.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub recompute_every: Option<u32>,
     /// Seed of the head and the shuffling.
     #[serde(default)]
     pub seed: u64,
@@ -124,6 +171,10 @@ pub struct Sft {
     /// Which tokens the loss counts.
     #[serde(default)]
     pub loss_on: CountedTokens,
+    /// Share of each label's probability spread evenly over the vocabulary.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1))]
+    pub label_smoothing: f64,
     /// How prompt and response become a text.
     #[serde(default)]
     pub template: Template,
@@ -157,10 +208,21 @@ pub struct Sft {
     #[serde(default = "warmup")]
     #[schemars(range(min = 0, max = 1))]
     pub warmup_ratio: f64,
-    /// Decoupled weight decay, on every parameter.
+    /// Steps spent warming up; overrides `warmup_ratio`.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub warmup_steps: Option<u64>,
+    /// `wsd`: share of all steps spent going down to zero.
+    #[serde(default = "decay_ratio")]
+    #[schemars(range(min = 0, max = 1))]
+    pub decay_ratio: f64,
+    /// Decoupled weight decay.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub weight_decay: f64,
+    /// Whether weight decay also takes norms and biases, or matrices only.
+    #[serde(default = "yes")]
+    pub decay_norms: bool,
     /// AdamW's decay rates.
     #[serde(default = "betas")]
     #[schemars(inner(range(min = 0, max = 1)))]
@@ -173,13 +235,35 @@ pub struct Sft {
     #[serde(default = "clip")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub clip: f64,
-    /// Train only the top this many blocks (and the final norm); all if absent.
+    /// Train only the top this many blocks, the final norm and a head of its own;
+    /// 0 trains the head alone. All, with the embedding, if absent.
     #[serde(default)]
-    #[schemars(range(min = 1))]
     pub train_blocks: Option<u32>,
+    /// Leave the embedding as it is (and the head with it, if tied); it is also with `train_blocks`
+    /// and `lora`.
+    #[serde(default)]
+    pub freeze_embedding: bool,
+    /// Train low-rank adapters of the blocks' matrices instead of the matrices.
+    #[serde(default)]
+    pub lora: Option<Lora>,
     /// Compute precision.
     #[serde(default)]
     pub precision: Precision,
+    /// Precision of the exported weights; that of the computation if absent.
+    #[serde(default)]
+    pub export_precision: Option<Precision>,
+    /// The exported weights are split into files of at most this many megabytes
+    /// (10^6 bytes).
+    #[serde(default = "max_shard_mb")]
+    #[schemars(range(min = 1))]
+    pub max_shard_mb: u32,
+    /// Activation checkpointing: keep the input of every n-th block only, and
+    /// compute n blocks at a time again in the backward pass. 1 takes the least
+    /// time of those, the root of the number of blocks the least memory; absent,
+    /// everything is kept. Not keyed: results are the same to the bit.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub recompute_every: Option<u32>,
     /// Seed of the shuffling.
     #[serde(default)]
     pub seed: u64,
@@ -191,6 +275,100 @@ pub struct Sft {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub limit: Option<u64>,
+}
+
+/// Low-rank adaptation (arXiv 2106.09685): each chosen matrix W becomes
+/// W + alpha / rank B A, and only A and B are trained (and the reward head).
+/// There is no dropout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lora {
+    /// Rows of A and columns of B.
+    #[schemars(range(min = 1))]
+    pub rank: u32,
+    /// The update is scaled by alpha / rank.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub alpha: f64,
+    /// The adapted matrices of a block; every one if absent. GPT-NeoX has `qkv`,
+    /// `o`, `up` and `down`, the LLaMA family all but `qkv`.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub targets: Option<Vec<LoraTarget>>,
+    /// Also write the adapter by itself, as a PEFT folder `adapter`. The model
+    /// is written with the adapter merged in any case.
+    #[serde(default)]
+    pub save_adapter: bool,
+}
+
+/// A matrix of a block.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoraTarget {
+    /// Queries.
+    Q,
+    /// Keys.
+    K,
+    /// Values.
+    V,
+    /// Queries, keys and values in one matrix (GPT-NeoX).
+    Qkv,
+    /// The attention's output.
+    O,
+    /// The gate of the MLP.
+    Gate,
+    /// The MLP's first matrix.
+    Up,
+    /// The MLP's last matrix.
+    Down,
+}
+
+impl LoraTarget {
+    /// The matrices of a block, their names in experiment files, and the modules
+    /// that hold them in Hugging Face's models: of the LLaMA family, or of
+    /// GPT-NeoX.
+    pub fn known(llama_family: bool) -> &'static [(Self, &'static str, &'static str)] {
+        if llama_family {
+            &[
+                (Self::Q, "q", "self_attn.q_proj"),
+                (Self::K, "k", "self_attn.k_proj"),
+                (Self::V, "v", "self_attn.v_proj"),
+                (Self::O, "o", "self_attn.o_proj"),
+                (Self::Gate, "gate", "mlp.gate_proj"),
+                (Self::Up, "up", "mlp.up_proj"),
+                (Self::Down, "down", "mlp.down_proj"),
+            ]
+        } else {
+            &[
+                (Self::Qkv, "qkv", "attention.query_key_value"),
+                (Self::O, "o", "attention.dense"),
+                (Self::Up, "up", "mlp.dense_h_to_4h"),
+                (Self::Down, "down", "mlp.dense_4h_to_h"),
+            ]
+        }
+    }
+}
+
+impl Lora {
+    /// The modules of the targets, in the order of the block's matrices.
+    ///
+    /// # Errors
+    /// A target that such a model does not have: its name, and those it has.
+    pub fn modules(&self, llama_family: bool) -> Result<Vec<&'static str>, (String, String)> {
+        let known = LoraTarget::known(llama_family);
+        let targets = self.targets.as_deref().unwrap_or_default();
+        for target in targets {
+            if known.iter().all(|(known, ..)| known != target) {
+                let names: Vec<String> = known.iter().map(|(_, n, _)| format!("`{n}`")).collect();
+                let name = format!("{target:?}").to_lowercase();
+                return Err((name, names.join(", ")));
+            }
+        }
+        let wanted = |target: &LoraTarget| targets.is_empty() || targets.contains(target);
+        let modules = known.iter().filter(|(target, ..)| wanted(target));
+        Ok(modules.map(|(_, _, module)| *module).collect())
+    }
 }
 
 /// How the losses of several preference sets are combined.
@@ -269,6 +447,9 @@ pub enum Schedule {
     Linear,
     /// The peak throughout.
     Constant,
+    /// The peak, then a straight line down to zero over the last `decay_ratio`
+    /// of the steps (warm-up, stable, decay: arXiv 2404.06395).
+    Wsd,
 }
 
 /// Which tokens a language-model loss counts.
@@ -305,6 +486,15 @@ fn lr() -> f64 {
 }
 fn warmup() -> f64 {
     0.05
+}
+fn decay_ratio() -> f64 {
+    0.1
+}
+fn yes() -> bool {
+    true
+}
+fn max_shard_mb() -> u32 {
+    5000
 }
 fn betas() -> [f64; 2] {
     [0.9, 0.999]

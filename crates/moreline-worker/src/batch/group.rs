@@ -102,7 +102,8 @@ impl Trie<'_> {
     /// that ends in `parent`.
     fn grow(&mut self, parent: Option<usize>, start: usize, members: &[usize]) {
         for class in self.alike(start, members) {
-            let end = self.common_prefix(&class);
+            let sequences = class.iter().map(|&member| &self.sequences[member]);
+            let end = common_prefix(&sequences.collect::<Vec<_>>());
             let mut span = parent;
             if end > start {
                 let tokens = self.sequences[class[0]][start..end].to_vec();
@@ -133,15 +134,22 @@ impl Trie<'_> {
         }
         classes.into_iter().map(|(_, class)| class).collect()
     }
+}
 
-    /// Tokens that all members of a class begin with.
-    fn common_prefix(&self, class: &[usize]) -> usize {
-        let first = &self.sequences[class[0]];
-        class[1..].iter().fold(first.len(), |longest, &member| {
-            let pairs = first.iter().zip(&self.sequences[member]);
-            longest.min(pairs.take_while(|(a, b)| a == b).count())
-        })
-    }
+/// Number of tokens that all sequences begin with.
+pub fn common_prefix<S: AsRef<[u32]>>(sequences: &[S]) -> usize {
+    let Some((first, rest)) = sequences.split_first() else {
+        return 0;
+    };
+    rest.iter().fold(first.as_ref().len(), |longest, sequence| {
+        let same = first
+            .as_ref()
+            .iter()
+            .zip(sequence.as_ref())
+            .take_while(|(a, b)| a == b)
+            .count();
+        longest.min(same)
+    })
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use moreline_formats::Dtype;
-use moreline_formats::safetensors::{DEFAULT_SHARD_BYTES, TensorSpec, write_model};
+use moreline_formats::safetensors::{TensorSpec, write_model};
 use moreline_protocol::spec::{Pooling, Precision};
 use moreline_text::Tokenizer;
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
 use super::layout::Part;
-use super::load::tensor_to_host;
+use super::load::{compute_kind, tensor_to_host};
 use super::{Decoder, Head};
 use crate::error::WorkerError;
 use crate::text::RewardText;
@@ -24,6 +24,12 @@ pub enum ExportHead<'a> {
     Reward(&'a RewardText),
 }
 
+impl ExportHead<'_> {
+    fn is_language(self) -> bool {
+        matches!(self, Self::Language)
+    }
+}
+
 /// Writes a model's files.
 #[derive(Debug)]
 pub struct Exporter<'a> {
@@ -33,11 +39,14 @@ pub struct Exporter<'a> {
     pub tokenizer: &'a Tokenizer,
     /// bf16 or fp32; a reward head is fp32 in either case.
     pub precision: Precision,
+    /// Largest weight file, in bytes; more tensors go into further files with an
+    /// index.
+    pub max_shard_bytes: u64,
 }
 
 impl Exporter<'_> {
     /// Writes `config.json`, the weights and the tokenizer's files into `dir`,
-    /// which must exist and be empty. `flats` are fp32, one per segment.
+    /// which must exist and be empty. `flats` are one per segment, of any dtype.
     ///
     /// # Errors
     /// The system's.
@@ -49,7 +58,7 @@ impl Exporter<'_> {
     ) -> Result<(), WorkerError> {
         let placed = self.placed_parts();
         let specs: Vec<TensorSpec> = placed.iter().map(|p| self.spec(p)).collect();
-        write_model(dir, &specs, DEFAULT_SHARD_BYTES, |spec| {
+        write_model(dir, &specs, self.max_shard_bytes, |spec| {
             let part = placed
                 .iter()
                 .find(|p| p.part.name == spec.name)
@@ -64,11 +73,36 @@ impl Exporter<'_> {
             Ok::<_, WorkerError>(tensor_to_host(&shaped))
         })?;
         self.tokenizer.save(dir)?;
+        if head.is_language() {
+            self.write_generation_config(dir)?;
+        }
         // Last, so that it wins over a copied one.
         let config = Value::Object(self.config(head));
         let text = serde_json::to_string_pretty(&config).expect("JSON of strings and numbers");
         let path = dir.join("config.json");
         std::fs::write(&path, text).map_err(|e| WorkerError::io("write", &path, e))
+    }
+
+    /// `generation_config.json`, unless the source brought one.
+    fn write_generation_config(&self, dir: &Path) -> Result<(), WorkerError> {
+        let path = dir.join("generation_config.json");
+        if path.exists() {
+            return Ok(());
+        }
+        let config = self.decoder.config.to_hf_json();
+        let keys = ["bos_token_id", "eos_token_id", "pad_token_id"];
+        let known = keys.iter().filter_map(|&key| {
+            let value = config.get(key).filter(|value| !value.is_null())?;
+            Some((key.to_owned(), value.clone()))
+        });
+        let known = Value::Object(known.collect());
+        let text = serde_json::to_string_pretty(&known).expect("JSON of numbers");
+        std::fs::write(&path, text).map_err(|e| WorkerError::io("write", &path, e))
+    }
+
+    /// The dtype of the weights, but for a reward head.
+    pub fn kind(&self) -> Kind {
+        compute_kind(self.precision)
     }
 
     fn placed_parts(&self) -> Vec<PlacedPart<'_>> {

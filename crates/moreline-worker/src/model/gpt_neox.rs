@@ -3,6 +3,7 @@
 use moreline_formats::ModelConfig;
 use tch::Tensor;
 
+use super::adapter::Weight;
 use super::layers::{Attend, Rotary, activate, layer_norm};
 use super::layout::{Segment, View};
 
@@ -53,7 +54,7 @@ pub(super) fn norm_segment(config: &ModelConfig) -> Segment {
 pub(super) fn block(
     config: &ModelConfig,
     layer: usize,
-    parameters: &[Tensor],
+    parameters: &[Weight],
     x: &Tensor,
     rotary: &Rotary,
     attention: &dyn Attend,
@@ -83,7 +84,7 @@ pub(super) fn block(
     };
 
     let (heads, head) = (config.heads as i64, config.head_dim as i64);
-    let h = layer_norm(x, norm1, norm1_bias, config.norm_eps).linear(qkv, qkv_bias);
+    let h = qkv.apply(&layer_norm(x, norm1, norm1_bias, config.norm_eps), qkv_bias);
     // Rows are ordered head by head, query, key and value within each.
     let h = h.view([-1, heads, 3 * head]);
     let attended = attention.attend(
@@ -92,11 +93,11 @@ pub(super) fn block(
         &rotary.apply(&h.narrow(2, head, head)),
         &h.narrow(2, 2 * head, head),
     );
-    let attended = attended.linear(out, out_bias);
+    let attended = out.apply(&attended, out_bias);
     let mlp = |input: &Tensor| {
         let h = layer_norm(input, norm2, norm2_bias, config.norm_eps);
-        let h = activate(&h.linear(up, Some(up_bias)), config.activation);
-        h.linear(down, Some(down_bias))
+        let h = activate(&up.apply(&h, Some(up_bias)), config.activation);
+        down.apply(&h, Some(down_bias))
     };
     if config.parallel_residual {
         mlp(x) + attended + x

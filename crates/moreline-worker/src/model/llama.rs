@@ -4,6 +4,7 @@ use moreline_formats::ModelConfig;
 use moreline_formats::model_config::Activation;
 use tch::Tensor;
 
+use super::adapter::Weight;
 use super::layers::{Attend, Heads, Rotary, activate, rms_norm, swiglu};
 use super::layout::{Segment, View};
 
@@ -64,7 +65,7 @@ pub(super) fn norm_segment(config: &ModelConfig) -> Segment {
 pub(super) fn block(
     config: &ModelConfig,
     layer: usize,
-    parameters: &[Tensor],
+    parameters: &[Weight],
     x: &Tensor,
     rotary: &Rotary,
     attention: &dyn Attend,
@@ -84,10 +85,10 @@ pub(super) fn block(
         keys: config.kv_heads as i64,
         size: config.head_dim as i64,
     };
-    let qkv = rms_norm(x, norm1, config.norm_eps).linear(qkv, qkv_bias);
+    let qkv = qkv.apply(&rms_norm(x, norm1, config.norm_eps), qkv_bias);
     let attended = attention.attend_fused(layer, &qkv, heads, rotary);
-    let x = x + attended.linear(out, out_bias);
-    let gate_up = rms_norm(&x, norm2, config.norm_eps).linear(gate_up, gate_up_bias);
+    let x = x + out.apply(&attended, out_bias);
+    let gate_up = gate_up.apply(&rms_norm(&x, norm2, config.norm_eps), gate_up_bias);
     let h = match config.activation {
         Activation::Silu => swiglu(&gate_up),
         other => {
@@ -95,7 +96,7 @@ pub(super) fn block(
             activate(&halves[0], other) * &halves[1]
         }
     };
-    x + h.linear(down, down_bias)
+    x + down.apply(&h, down_bias)
 }
 
 /// The final norm on `[.., H]`.

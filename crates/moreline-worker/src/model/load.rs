@@ -91,6 +91,24 @@ impl LoadedModel {
         })
     }
 
+    /// The language-model head `[V * H]` of a model's files, fp32; `None` if it
+    /// is the embedding.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn lm_head(
+        path: &Path,
+        config: &ModelConfig,
+        device: Device,
+    ) -> Result<Option<Tensor>, WorkerError> {
+        let Some(segment) = Decoder::lm_head_segment(config) else {
+            return Ok(None);
+        };
+        let store = WeightStore::open(path)?;
+        let flat = read_segment(&store, &segment, Kind::Float)?;
+        Ok(Some(flat.to_device(device)))
+    }
+
     /// Rotary factors, embeddings and activations have this dtype.
     pub fn kind(&self) -> Kind {
         self.flats[0].kind()

@@ -1,5 +1,6 @@
 //! Decoders as lists of segments: embedding, each block, final norm, head.
 
+pub mod adapter;
 pub mod layers;
 pub mod layout;
 
@@ -14,6 +15,7 @@ use tch::Tensor;
 pub use export::{ExportHead, Exporter};
 pub use load::{LoadedModel, compute_kind, host_to_tensor, tensor_to_host};
 
+use adapter::BlockWeights;
 use layers::{Attend, Rotary};
 use layout::{Segment, View};
 
@@ -65,19 +67,12 @@ impl Decoder {
         } else {
             gpt_neox::norm_segment(&config)
         });
-        let head_view = match head {
-            Head::Reward => Some(View::single("score.weight", &[1, hidden])),
-            Head::Language if config.tied => None,
-            Head::Language => Some(View::single(
-                if llama {
-                    "lm_head.weight"
-                } else {
-                    "embed_out.weight"
-                },
-                &[vocabulary, hidden],
-            )),
-        };
-        segments.extend(head_view.map(|view| Segment { views: vec![view] }));
+        segments.extend(match head {
+            Head::Reward => Some(Segment {
+                views: vec![View::single("score.weight", &[1, hidden])],
+            }),
+            Head::Language => Self::lm_head_segment(&config),
+        });
         Self {
             config,
             head,
@@ -118,7 +113,27 @@ impl Decoder {
         rotary: &Rotary,
         attention: &dyn Attend,
     ) -> Tensor {
-        let parameters = self.segments[Self::FIRST_BLOCK + layer].split(flat);
+        let weights = BlockWeights {
+            flat,
+            adapter: None,
+        };
+        self.block_with(layer, &weights, x, rotary, attention)
+    }
+
+    /// [`Self::block`] with an adapter, if it has one.
+    pub fn block_with(
+        &self,
+        layer: usize,
+        weights: &BlockWeights<'_>,
+        x: &Tensor,
+        rotary: &Rotary,
+        attention: &dyn Attend,
+    ) -> Tensor {
+        let segment = &self.segments[Self::FIRST_BLOCK + layer];
+        let parameters = match weights.adapter {
+            Some((adapter, _)) => adapter.weights(segment, weights),
+            None => adapter::plain(segment, weights.flat),
+        };
         if self.config.architecture.is_llama_family() {
             llama::block(&self.config, layer, &parameters, x, rotary, attention)
         } else {
@@ -140,6 +155,19 @@ impl Decoder {
     /// of segment [`Self::head_index`].
     pub fn head_matrix(&self, flat: &Tensor) -> Tensor {
         self.segments[self.head_index()].split(flat).remove(0)
+    }
+
+    /// The segment of a language model's own head, under its name in files;
+    /// absent if the head is the embedding.
+    pub fn lm_head_segment(config: &ModelConfig) -> Option<Segment> {
+        let name = if config.architecture.is_llama_family() {
+            "lm_head.weight"
+        } else {
+            "embed_out.weight"
+        };
+        let shape = [config.vocab_size as i64, config.hidden_size as i64];
+        let view = (!config.tied).then(|| View::single(name, &shape))?;
+        Some(Segment { views: vec![view] })
     }
 
     /// Number of parameters.

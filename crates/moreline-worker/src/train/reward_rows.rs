@@ -11,12 +11,22 @@ use moreline_text::Tokenizer;
 
 use super::step::{RewardRow, pairs_of};
 use crate::batch::Group;
+use crate::batch::group::common_prefix;
 use crate::error::WorkerError;
 use crate::stage::context::Context;
-use crate::text::{Ends, RewardText, Texts, truncate};
+use crate::text::{Ends, RewardText, Sequence, Texts, lost, truncate};
 
 /// Rows of each set shown in `fed.jsonl`.
 pub(crate) const FED_ROWS: u64 = 2;
+
+/// Why rows are left out.
+const REASONS: [&str; 5] = [
+    "tied",
+    "identical",
+    "too_long",
+    "without_prompt",
+    "without_response",
+];
 
 /// All sets of a training.
 #[derive(Debug, Default)]
@@ -29,6 +39,9 @@ pub(crate) struct RewardSets {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Responses that were cut.
     pub truncated: u64,
+    /// Responses left out of rows that stay: they lost their prompt or
+    /// themselves to truncation, or are another's twin.
+    pub responses_left_out: u64,
     /// The first texts of each set, as fed.
     pub fed: Vec<FedRow>,
 }
@@ -44,7 +57,7 @@ pub(crate) fn read_sets(
     pairs: Pairs,
 ) -> Result<RewardSets, WorkerError> {
     let mut sets = RewardSets::default();
-    for reason in ["tied", "identical", "too_long"] {
+    for reason in REASONS {
         sets.dropped.insert(reason, 0);
     }
     for (task, input) in context.job.inputs_of("data").enumerate() {
@@ -115,17 +128,12 @@ fn prepare(
         return Ok(Err("tied"));
     }
     let (sequences, scores) = Texts::new(tokenizer, text.template).preference(row, pairs)?;
-    let mut kept = Vec::with_capacity(sequences.len());
-    for (response, tokens) in sequences.into_iter().enumerate() {
-        let fitted = truncate(
-            tokens,
-            text.max_length as usize,
-            text.truncation,
-            Ends::of(tokenizer),
-        );
-        let Some(sequence) = fitted else {
-            return Ok(Err("too_long"));
-        };
+    let fitted = match fit(sequences, &scores, text, Ends::of(tokenizer)) {
+        Ok(fitted) => fitted,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    sets.responses_left_out += (scores.len() - fitted.scores.len()) as u64;
+    for (response, sequence) in fitted.sequences.iter().enumerate() {
         sets.truncated += u64::from(sequence.truncated > 0);
         if (place.index as u64) < FED_ROWS {
             sets.fed.push(FedRow {
@@ -137,14 +145,114 @@ fn prepare(
                 truncated: sequence.truncated as u64,
             });
         }
-        kept.push(sequence.tokens);
     }
-    if kept.iter().all(|tokens| *tokens == kept[0]) {
-        return Ok(Err("identical"));
-    }
+    let kept: Vec<Vec<u32>> = fitted.sequences.into_iter().map(|s| s.tokens).collect();
     Ok(Ok(RewardRow {
         task: place.task,
         group: Group::share(&kept),
-        scores,
+        scores: fitted.scores,
     }))
+}
+
+/// Responses that fit, and their scores.
+#[derive(Debug, Default)]
+struct Fitted {
+    sequences: Vec<Sequence>,
+    scores: Vec<f64>,
+}
+
+/// Cuts the responses of a row to length. Those that lost their prompt (what
+/// all responses begin with) or all of themselves are left out, and so is the
+/// twin of an earlier one; `Err` says why no pair is left.
+fn fit(
+    sequences: Vec<Vec<u32>>,
+    scores: &[f64],
+    text: &RewardText,
+    ends: Ends,
+) -> Result<Fitted, &'static str> {
+    let prompt = common_prefix(&sequences);
+    let mut fitted = Fitted::default();
+    let mut reason = "identical";
+    for (tokens, &score) in sequences.into_iter().zip(scores) {
+        let cut = truncate(tokens, text.max_length as usize, text.truncation, ends);
+        let cut = cut.ok_or("too_long")?;
+        if let Some(why) = lost(&cut, prompt, text.truncation, ends) {
+            reason = why;
+        } else if fitted
+            .sequences
+            .iter()
+            .all(|other| other.tokens != cut.tokens)
+        {
+            fitted.sequences.push(cut);
+            fitted.scores.push(score);
+        }
+    }
+    if pairs_of(&fitted.scores) == 0 {
+        return Err(reason);
+    }
+    Ok(fitted)
+}
+
+#[cfg(test)]
+mod tests {
+    use moreline_protocol::spec::{Pooling, Template, Truncation};
+
+    use super::*;
+
+    const ENDS: Ends = Ends {
+        bos: Some(1),
+        eos: Some(2),
+    };
+
+    /// Tokens of a prompt of `prompt` and a response of `response` tokens.
+    fn made(prompt: u32, response: std::ops::Range<u32>) -> Vec<u32> {
+        let prompt = (0..prompt).map(|i| 100 + i);
+        let response = response.map(|i| 200 + i);
+        let ends = |id| std::iter::once(id);
+        ends(1)
+            .chain(prompt)
+            .chain(response)
+            .chain(ends(2))
+            .collect()
+    }
+
+    fn fitted(how: Truncation, rows: &[(Vec<u32>, f64)]) -> Result<Vec<f64>, &'static str> {
+        let text = RewardText {
+            pooling: Pooling::Last,
+            template: Template::Raw,
+            max_length: 10,
+            truncation: how,
+        };
+        let (sequences, scores): (Vec<_>, Vec<_>) = rows.iter().cloned().unzip();
+        fit(sequences, &scores, &text, ENDS).map(|fitted| fitted.scores)
+    }
+
+    #[test]
+    fn rows_that_truncation_spoils_say_why() {
+        let long = [(made(4, 0..12), 1.0), (made(4, 20..32), 0.0)];
+        assert_eq!(fitted(Truncation::Left, &long), Err("without_prompt"));
+        assert_eq!(fitted(Truncation::LeftPublished, &long), Ok(vec![1.0, 0.0]));
+        assert_eq!(fitted(Truncation::Right, &long), Ok(vec![1.0, 0.0]));
+        assert_eq!(fitted(Truncation::Drop, &long), Err("too_long"));
+        let asked = [(made(12, 0..2), 1.0), (made(12, 5..7), 0.0)];
+        assert_eq!(fitted(Truncation::Right, &asked), Err("without_response"));
+        assert_eq!(fitted(Truncation::Left, &asked), Ok(vec![1.0, 0.0]));
+        // They differ only where they are cut.
+        let alike = [(made(2, 0..8), 1.0), (made(2, 0..9), 0.0)];
+        assert_eq!(fitted(Truncation::Right, &alike), Err("without_response"));
+        let twins = [(made(2, 0..3), 1.0), (made(2, 0..3), 0.0)];
+        assert_eq!(fitted(Truncation::Right, &twins), Err("identical"));
+    }
+
+    #[test]
+    fn a_row_keeps_the_responses_that_stand() {
+        let rows = [
+            (made(4, 0..3), 3.0),
+            (made(4, 20..32), 2.0),
+            (made(4, 0..3), 1.0),
+            (made(4, 40..43), 0.0),
+        ];
+        assert_eq!(fitted(Truncation::Left, &rows), Ok(vec![3.0, 0.0]));
+        assert_eq!(fitted(Truncation::Right, &rows), Ok(vec![3.0, 2.0, 0.0]));
+    }
 }

@@ -1,30 +1,28 @@
 //! `sft`.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use moreline_formats::ModelConfig;
-use moreline_protocol::artifact;
-use moreline_protocol::event::Level;
-use moreline_protocol::rows::HistoryRow;
+use moreline_protocol::event::Metrics;
 use moreline_protocol::spec::{Mixing, Sft};
 use moreline_text::Tokenizer;
 use serde_json::json;
-use tch::{Kind, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
-use super::checkpoint::{self, State};
 use super::history::by_tenths;
 use super::optimiser::Optimiser;
-use super::order::{Length, Order};
+use super::order::{Length, Order, RowId};
 use super::reward::check_length;
+use super::session::{Core, Gradients, Session, Task, Written};
 use super::tape::{Keep, Tape};
+use super::trained::Trained;
 use super::weights::TrainWeights;
 use crate::batch::{Packed, micro};
 use crate::error::WorkerError;
 use crate::labels::{self, Examples, LabelPlan, Labelled, Shape};
-use crate::lm_head;
-use crate::model::{Decoder, ExportHead, Exporter, Head, LoadedModel, compute_kind};
-use crate::stage::context::{Context, Outcome, metrics, write_fed, write_rows};
+use crate::lm_head::{self, Labels};
+use crate::model::{ExportHead, Head, LoadedModel, compute_kind};
+use crate::stage::context::{Context, Outcome, metrics};
 
 /// Fine-tunes a language model: `model/`, `history.jsonl`, `fed.jsonl`.
 ///
@@ -43,229 +41,152 @@ pub fn sft(context: &Context<'_>, spec: &Sft) -> Result<Outcome, WorkerError> {
     };
     let examples = labels::read(context, &tokenizer, shape)?;
     let kind = compute_kind(spec.precision);
-    let model = LoadedModel::open(model_path, Head::Language, kind, context.device)?;
+    // The masters are fp32 whatever the compute precision.
+    let model = LoadedModel::open(model_path, Head::Language, Kind::Float, context.device)?;
     check_length(&model.decoder.config, spec.max_length)?;
-    let mut run = Run::new(context, spec, examples, model);
+    let (decoder, weights) = TrainWeights::new(model, kind, &Trained::from(spec))?;
+    let core = Core {
+        context,
+        tokenizer: &tokenizer,
+        decoder,
+        weights,
+        precision: spec.precision,
+        written: Written::from(spec),
+    };
+    let order = order(spec, examples.rows.len());
+    let optimiser = Optimiser::from((spec, order.batches().len() as u64));
+    let task = SftTask {
+        examples,
+        settings: Settings::from(spec),
+    };
+    let mut session = Session::new(core, task, optimiser, order, spec.checkpoint_every);
     let setup = started.elapsed().as_secs_f64();
-    run.train()?;
-    let work = started.elapsed().as_secs_f64() - setup;
-    run.export(&tokenizer)?;
-    let timings = [
-        ("setup_s", setup),
-        ("work_s", work),
-        ("tokens_per_s", run.tokens_here as f64 / work),
-    ];
+    session.train()?;
+    session.export(&session.task.examples.fed)?;
     Ok(Outcome {
-        metrics: run.metrics(),
-        timings: timings.map(|(name, value)| (name.to_owned(), value)).into(),
+        metrics: found(&session),
+        timings: session.timings(setup),
     })
 }
 
-struct Run<'a> {
-    context: &'a Context<'a>,
-    spec: &'a Sft,
-    examples: Examples,
-    decoder: Decoder,
-    weights: TrainWeights,
-    optimiser: Optimiser,
-    order: Order,
-    history: Vec<HistoryRow>,
-    tokens: u64,
-    tokens_here: u64,
+fn order(spec: &Sft, examples: usize) -> Order {
+    let length = spec
+        .steps
+        .map_or(Length::Epochs(spec.epochs), Length::Steps);
+    let batch = spec.batch as usize;
+    Order::new(&[examples], Mixing::Proportional, batch, length, spec.seed)
 }
 
-impl<'a> Run<'a> {
-    fn new(
-        context: &'a Context<'a>,
-        spec: &'a Sft,
-        examples: Examples,
-        model: LoadedModel,
-    ) -> Self {
-        let (decoder, weights) =
-            TrainWeights::new(model, compute_kind(spec.precision), spec.train_blocks);
-        let length = spec
-            .steps
-            .map_or(Length::Epochs(spec.epochs), Length::Steps);
-        let sizes = [examples.rows.len()];
-        let order = Order::new(
-            &sizes,
-            Mixing::Proportional,
-            spec.batch as usize,
-            length,
-            spec.seed,
-        );
-        let optimiser = Optimiser {
-            lr: spec.lr,
-            schedule: spec.schedule,
-            warmup_ratio: spec.warmup_ratio,
-            betas: spec.betas,
-            eps: spec.eps,
-            weight_decay: spec.weight_decay,
-            clip: spec.clip,
-            total: order.batches().len() as u64,
-            taken: 0,
-            bad: 0,
-            skipped: 0,
-        };
+/// What a micro-batch needs to know.
+#[derive(Clone, Copy)]
+struct Settings {
+    keep: Keep,
+    smoothing: f64,
+}
+
+impl From<&Sft> for Settings {
+    fn from(spec: &Sft) -> Self {
+        let every = spec.recompute_every;
         Self {
-            context,
-            spec,
-            examples,
-            decoder,
-            weights,
-            optimiser,
-            order,
-            history: Vec::new(),
-            tokens: 0,
-            tokens_here: 0,
+            keep: every.map_or(Keep::Graphs, |every| Keep::Inputs(every as usize)),
+            smoothing: spec.label_smoothing,
         }
     }
+}
 
-    fn train(&mut self) -> Result<(), WorkerError> {
-        let start = self.resume()?;
-        let batches = std::mem::take(&mut self.order).into_batches();
-        let total: usize = batches.iter().map(Vec::len).sum();
-        let mut done: usize = batches[..start].iter().map(Vec::len).sum();
-        for (step, batch) in batches.iter().enumerate().skip(start) {
-            let rows: Vec<usize> = batch.iter().map(|id| id.row).collect();
-            self.step(step as u64, &rows)?;
-            done += batch.len();
-            self.context
-                .events
-                .progress("fine-tuning", done, total, "examples");
-            let finished = step as u64 + 1;
-            if finished.is_multiple_of(self.spec.checkpoint_every.max(1)) && done < total {
-                self.save(finished)?;
-            }
-        }
-        Ok(())
-    }
+/// What fine-tuning adds to the loop.
+struct SftTask {
+    examples: Examples,
+    settings: Settings,
+}
 
-    fn resume(&mut self) -> Result<usize, WorkerError> {
-        let partial = &self.context.job.partial_dir;
-        let Some(state) = checkpoint::load(partial, &mut self.weights, &mut self.optimiser)? else {
-            return Ok(0);
-        };
-        self.context
-            .events
-            .log(Level::Info, format!("going on after step {}", state.step));
-        self.history = state.history;
-        self.tokens = state.tokens;
-        Ok(state.step as usize)
-    }
+impl Task for SftTask {
+    const PHASE: (&'static str, &'static str) = ("fine-tuning", "examples");
 
-    fn save(&self, step: u64) -> Result<(), WorkerError> {
-        let state = State {
-            step,
-            taken: self.optimiser.taken,
-            bad: self.optimiser.bad,
-            skipped: self.optimiser.skipped,
-            tokens: self.tokens,
-            momentum: Vec::new(),
-            history: self.history.clone(),
-        };
-        checkpoint::save(&self.context.job.partial_dir, &self.weights, &state)
-    }
-
-    fn step(&mut self, step: u64, rows: &[usize]) -> Result<(), WorkerError> {
-        let sizes: Vec<usize> = rows
-            .iter()
-            .map(|&r| self.examples.rows[r].tokens.len())
-            .collect();
-        let labels: usize = rows.iter().map(|&r| self.examples.rows[r].count()).sum();
+    fn gradients(
+        &mut self,
+        core: &mut Core<'_>,
+        batch: &[RowId],
+    ) -> Result<Gradients, WorkerError> {
+        let rows: Vec<&Labelled> = batch.iter().map(|id| &self.examples.rows[id.row]).collect();
+        let sizes: Vec<usize> = rows.iter().map(|row| row.tokens.len()).collect();
+        let labels: usize = rows.iter().map(|row| row.count()).sum();
         let mut loss = 0.0;
-        for range in micro::cut(&sizes, self.context.token_budget()) {
-            loss += self.micro_batch(&rows[range], labels)?;
+        for range in micro::cut(&sizes, core.context.token_budget()) {
+            loss += micro_batch(core, self.settings, &rows[range], labels)?;
         }
-        let applied = self.optimiser.apply(step, &mut self.weights)?;
-        let tokens = sizes.iter().sum::<usize>() as u64;
-        self.tokens += tokens;
-        self.tokens_here += tokens;
-        let values: BTreeMap<String, f64> = [
-            ("loss", loss / labels as f64),
-            ("grad_norm", applied.grad_norm),
-            ("lr", applied.lr),
-            ("tokens", tokens as f64),
-        ]
-        .into_iter()
-        // JSON has no NaN: a skipped step has no loss.
-        .filter(|(_, value)| value.is_finite())
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
-        self.context.events.scalars(step + 1, &values);
-        self.history.push(HistoryRow {
-            step: step + 1,
-            values,
-        });
-        Ok(())
+        Ok(Gradients {
+            values: [("loss".to_owned(), loss / labels as f64)].into(),
+            tokens: sizes.iter().sum::<usize>() as u64,
+            pairs: 0,
+        })
     }
 
-    /// Forward and backward of one micro-batch; its summed loss. Gradients are
-    /// those of the mean over the global batch's `labels`.
-    fn micro_batch(&mut self, rows: &[usize], labels: usize) -> Result<f64, WorkerError> {
-        let examples: Vec<&Labelled> = rows.iter().map(|&r| &self.examples.rows[r]).collect();
-        let kind = compute_kind(self.spec.precision);
-        let device = self.context.device;
-        let groups = examples.iter().map(|example| &example.group);
-        let packed = Packed::new(groups, &self.decoder.config, kind, device);
-        let plan = LabelPlan::new(&packed, &examples, device);
-        let tape = Tape::forward(&self.decoder, &self.weights, &packed, Keep::Graphs);
-        let norm = self.weights.compute[self.decoder.norm_index()].shallow_clone();
-        let x = tape.last.index_select(0, &plan.index).to_kind(Kind::Float);
-        let normed = self.decoder.norm(&norm, &x);
-        let head_index = self.decoder.head_index();
-        let head_trained = self.weights.trainable(head_index);
-        let head = no_grad(|| self.decoder.head_matrix(&self.weights.compute[head_index]));
-        let found = lm_head::cross_entropy(
-            &normed.detach().to_kind(kind),
-            &head,
-            &plan.labels,
-            1.0 / labels as f64,
-            head_trained,
-        );
-        if let Some(grad) = found.grad_head {
-            self.weights.accumulate(head_index, grad.view([-1]));
-        }
-        let mut inputs = vec![&tape.last];
-        let norm_trained = self.weights.trainable(self.decoder.norm_index());
-        if norm_trained {
-            inputs.push(&norm);
-        }
-        let grad_normed = found.grad_x.to_kind(Kind::Float);
-        let mut grads = torch_ext_sys::grad(&[&normed], &[&grad_normed], &inputs)?;
-        if norm_trained && let Some(grad) = grads.pop().flatten() {
-            self.weights.accumulate(self.decoder.norm_index(), grad);
-        }
-        if let Some(grad_last) = grads.pop().flatten() {
-            tape.backward(&self.decoder, &mut self.weights, &packed, grad_last)?;
-        }
-        Ok(found.loss)
+    fn head(&self) -> ExportHead<'_> {
+        ExportHead::Language
     }
+}
 
-    fn export(&self, tokenizer: &Tokenizer) -> Result<(), WorkerError> {
-        let dir = self.context.output(artifact::MODEL);
-        std::fs::create_dir_all(&dir).map_err(|e| WorkerError::io("create", &dir, e))?;
-        let exporter = Exporter {
-            decoder: &self.decoder,
-            tokenizer,
-            precision: self.spec.precision,
-        };
-        exporter.write(&dir, &self.weights.master, ExportHead::Language)?;
-        write_rows(&self.context.output(artifact::HISTORY), &self.history)?;
-        write_fed(&self.context.output(artifact::FED), &self.examples.fed)
+/// Forward and backward of one micro-batch; its summed loss. Gradients are
+/// those of the mean over the global batch's `labels`.
+fn micro_batch(
+    core: &mut Core<'_>,
+    settings: Settings,
+    examples: &[&Labelled],
+    labels: usize,
+) -> Result<f64, WorkerError> {
+    let (kind, device) = (core.kind(), core.context.device);
+    let groups = examples.iter().map(|example| &example.group);
+    let packed = Packed::new(groups, &core.decoder.config, kind, device);
+    let plan = LabelPlan::new(&packed, examples, device);
+    let tape = Tape::forward(&core.decoder, &core.weights, &packed, settings.keep);
+    let norm_index = core.decoder.norm_index();
+    let norm = core.weights.compute[norm_index].shallow_clone();
+    let x = tape.last.index_select(0, &plan.index).to_kind(Kind::Float);
+    let normed = core.decoder.norm(&norm, &x);
+    let head_index = core.decoder.head_index();
+    let head = no_grad(|| core.decoder.head_matrix(&core.weights.compute[head_index]));
+    let given = Labels {
+        tokens: &plan.labels,
+        smoothing: settings.smoothing,
+    };
+    let wants_head = core.weights.trainable(head_index);
+    let input = normed.detach().to_kind(kind);
+    let found = lm_head::cross_entropy(&input, &head, given, 1.0 / labels as f64, wants_head);
+    if let Some(grad) = found.grad_head {
+        core.weights.accumulate(head_index, &grad.view([-1]));
     }
+    let leaves = [&tape.last, &norm];
+    let wanted: Vec<&Tensor> = leaves.into_iter().filter(|t| t.requires_grad()).collect();
+    if wanted.is_empty() {
+        return Ok(found.loss);
+    }
+    let grad_normed = found.grad_x.to_kind(Kind::Float);
+    let mut grads = torch_ext_sys::grad(&[&normed], &[&grad_normed], &wanted)?;
+    if norm.requires_grad()
+        && let Some(grad) = grads.pop().flatten()
+    {
+        core.weights.accumulate(norm_index, &grad);
+    }
+    drop(normed);
+    if let Some(grad_last) = grads.pop().flatten() {
+        tape.backward(&core.decoder, &mut core.weights, &packed, grad_last)?;
+    }
+    Ok(found.loss)
+}
 
-    fn metrics(&self) -> moreline_protocol::event::Metrics {
-        let losses = by_tenths(&self.history, "loss");
-        metrics(json!({
-            "steps": self.history.len(),
-            "examples": self.examples.rows.len(),
-            "dropped": self.examples.dropped,
-            "truncated": self.examples.truncated,
-            "skipped_steps": self.optimiser.skipped,
-            "final_loss": losses.last(),
-            "loss_by_tenths": losses,
-            "tokens": self.tokens,
-        }))
-    }
+/// The stage's metrics.
+fn found(session: &Session<'_, SftTask>) -> Metrics {
+    let losses = by_tenths(&session.history, "loss");
+    let examples = &session.task.examples;
+    metrics(json!({
+        "steps": session.history.len(),
+        "examples": examples.rows.len(),
+        "dropped": examples.dropped,
+        "truncated": examples.truncated,
+        "skipped_steps": session.optimiser.skipped,
+        "final_loss": losses.last(),
+        "loss_by_tenths": losses,
+        "tokens": session.tokens,
+    }))
 }

@@ -3,6 +3,7 @@
 use moreline_protocol::spec::Pooling;
 use tch::{Kind, Tensor};
 
+use super::lm::{self, LmPlan};
 use super::tape::{Keep, Tape};
 use super::weighting::{ScoredRow, StepWeights, Weighting};
 use super::weights::TrainWeights;
@@ -36,6 +37,13 @@ pub struct RewardCompute<'a> {
     pub token_budget: usize,
     /// Dtype of matrix products.
     pub kind: Kind,
+    /// Margin and centring of the ranking loss.
+    pub ranking: Ranking,
+    /// Factor of the language-model loss on the best responses; 0 for none.
+    pub lm_loss: f64,
+    /// Blocks computed again at a time in the backward pass; all are kept if
+    /// absent.
+    pub recompute: Option<usize>,
 }
 
 /// What a step's forward passes found.
@@ -49,6 +57,18 @@ pub struct StepOutcome {
     pub weights: StepWeights,
     /// Tokens computed.
     pub tokens: usize,
+    /// Mean negative log-probability of the best responses' tokens, in nats;
+    /// absent unless asked for.
+    pub lm_loss: Option<f64>,
+}
+
+/// What the backward passes of a step share.
+#[derive(Clone, Copy)]
+struct Language {
+    /// Predictions in the global batch.
+    count: usize,
+    /// Sum of their losses so far.
+    loss: f64,
 }
 
 /// A micro-batch between its forward and its backward pass.
@@ -56,6 +76,7 @@ struct Pending {
     packed: Packed,
     tape: Tape,
     pool: PoolPlan,
+    lm: Option<LmPlan>,
     norm_leaf: Tensor,
     /// Pooled embeddings `[R, H]` with their graph.
     embeddings: Tensor,
@@ -77,10 +98,14 @@ impl RewardCompute<'_> {
         let sizes: Vec<usize> = batch.iter().map(|row| row.group.tokens()).collect();
         let tokens = sizes.iter().sum();
         let whole = weighting.needs_head_grads();
-        let keep = if whole && tokens > self.token_budget {
-            Keep::Inputs
-        } else {
-            Keep::Graphs
+        let keep = match self.recompute {
+            Some(every) => Keep::Inputs(every),
+            None if whole && tokens > self.token_budget => Keep::Inputs(1),
+            None => Keep::Graphs,
+        };
+        let mut language = Language {
+            count: batch.iter().map(|row| lm::count(row)).sum(),
+            loss: 0.0,
         };
         // Without head gradients every pair counts alike: known beforehand.
         let pairs = batch
@@ -98,19 +123,21 @@ impl RewardCompute<'_> {
                 pending.push(found);
             } else {
                 let factors = vec![1.0 / pairs as f64; range.len()];
-                self.backward(found, &scored[range], &factors, weights)?;
+                self.backward(found, (&scored[range], &factors), weights, &mut language)?;
             }
         }
         let solved = weighting.solve(&scored)?;
         for micro in pending {
             let rows = micro.rows.clone();
-            self.backward(micro, &scored[rows.clone()], &solved.rows[rows], weights)?;
+            let factored = (&scored[rows.clone()], &solved.rows[rows]);
+            self.backward(micro, factored, weights, &mut language)?;
         }
         Ok(StepOutcome {
             rows: scored.into_iter().map(|row| row.loss).collect(),
             rewards: all_rewards,
             weights: solved,
             tokens,
+            lm_loss: (self.lm_loss > 0.0).then(|| language.loss / language.count.max(1) as f64),
         })
     }
 
@@ -131,12 +158,16 @@ impl RewardCompute<'_> {
             .collect();
         let pool = PoolPlan::new(&packed, &lengths, self.pooling, self.closed);
         let tape = Tape::forward(decoder, weights, &packed, keep);
+        let lm = (self.lm_loss > 0.0)
+            .then(|| LmPlan::new(&packed, rows))
+            .flatten();
         let norm_leaf = weights.compute[decoder.norm_index()].shallow_clone();
         let embeddings = pool.embeddings(decoder, &norm_leaf, &tape.last);
         Pending {
             packed,
             tape,
             pool,
+            lm,
             norm_leaf,
             embeddings,
             rows: start..start + rows.len(),
@@ -169,10 +200,9 @@ impl RewardCompute<'_> {
                 rewards: own,
                 scores: &row.scores,
             };
-            let loss =
-                ranking_loss(group, Ranking::default()).map_err(|e| WorkerError::Diverged {
-                    message: e.to_string(),
-                })?;
+            let loss = ranking_loss(group, self.ranking).map_err(|e| WorkerError::Diverged {
+                message: e.to_string(),
+            })?;
             let head_grad = if head_grads {
                 head_gradient(&loss.gradient, &embeddings[first * hidden..], hidden)
             } else {
@@ -189,23 +219,62 @@ impl RewardCompute<'_> {
         Ok((scored, all))
     }
 
-    /// Adds a micro-batch's gradients: `factors` scale its rows' summed losses.
+    /// Adds a micro-batch's gradients: the factors scale its rows' summed losses.
     fn backward(
         &self,
         micro: Pending,
-        rows: &[ScoredRow],
-        factors: &[f64],
+        (rows, factors): (&[ScoredRow], &[f64]),
         weights: &mut TrainWeights,
+        language: &mut Language,
     ) -> Result<(), WorkerError> {
         let Pending {
             packed,
             tape,
             norm_leaf,
             embeddings,
+            lm,
             pool: _pool,
             ..
         } = micro;
         let decoder = self.decoder;
+        let grad_embeddings = self.head_backward(rows, factors, &embeddings, weights);
+        let (mut outputs, mut grads) = (vec![embeddings], vec![grad_embeddings]);
+        if let Some(plan) = lm {
+            let scale = self.lm_loss / language.count as f64;
+            let found = plan.loss(decoder, (&tape.last, &norm_leaf), weights, scale);
+            language.loss += found.loss;
+            outputs.push(found.normed);
+            grads.push(found.grad);
+        }
+        let leaves = [&tape.last, &norm_leaf];
+        let wanted: Vec<&Tensor> = leaves.into_iter().filter(|t| t.requires_grad()).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let (ends, grads): (Vec<&Tensor>, Vec<&Tensor>) = outputs.iter().zip(&grads).unzip();
+        let mut found = torch_ext_sys::grad(&ends, &grads, &wanted)?;
+        if norm_leaf.requires_grad()
+            && let Some(norm_grad) = found.pop().flatten()
+        {
+            weights.accumulate(decoder.norm_index(), &norm_grad);
+        }
+        drop(outputs);
+        match found.pop().flatten() {
+            Some(grad_last) => tape.backward(decoder, weights, &packed, grad_last),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds the reward head's gradient and gives that of the pooled embeddings:
+    /// reward = e . w, so d/de = g w and d/dw = sum of g e.
+    fn head_backward(
+        &self,
+        rows: &[ScoredRow],
+        factors: &[f64],
+        embeddings: &Tensor,
+        weights: &mut TrainWeights,
+    ) -> Tensor {
+        let slot = self.decoder.head_index();
         let grads: Vec<f32> = rows
             .iter()
             .zip(factors)
@@ -214,31 +283,11 @@ impl RewardCompute<'_> {
         let grads_r1 = Tensor::from_slice(&grads)
             .to_device(embeddings.device())
             .unsqueeze(1);
-        let score = weights.compute[decoder.head_index()].detach();
-        // reward = e . w, so d/de = g w and d/dw = sum of g e.
-        weights.accumulate(
-            decoder.head_index(),
-            (&grads_r1 * embeddings.detach()).sum_dim_intlist(
-                [0i64].as_slice(),
-                false,
-                Kind::Float,
-            ),
-        );
-        let grad_embeddings = grads_r1 * score.unsqueeze(0);
-        let norm_trained = weights.trainable(decoder.norm_index());
-        let mut inputs = vec![&tape.last];
-        if norm_trained {
-            inputs.push(&norm_leaf);
-        }
-        let mut found = torch_ext_sys::grad(&[&embeddings], &[&grad_embeddings], &inputs)?;
-        if norm_trained && let Some(norm_grad) = found.pop().flatten() {
-            weights.accumulate(decoder.norm_index(), norm_grad);
-        }
-        drop(embeddings);
-        match found.pop().flatten() {
-            Some(grad_last) => tape.backward(decoder, weights, &packed, grad_last),
-            None => Ok(()),
-        }
+        let score = weights.compute[slot].detach();
+        let products = &grads_r1 * embeddings.detach();
+        let head_grad = products.sum_dim_intlist([0i64].as_slice(), false, Kind::Float);
+        weights.accumulate(slot, &head_grad);
+        grads_r1 * score.unsqueeze(0)
     }
 }
 

@@ -10,15 +10,28 @@ use crate::model::Decoder;
 /// What a forward pass leaves for the backward pass of one micro-batch.
 #[derive(Debug)]
 pub struct Tape {
-    /// Inputs of the trained blocks, detached leaves.
-    inputs: Vec<Tensor>,
-    /// Outputs of the trained blocks with their graphs; empty if they are to
-    /// be computed again.
-    outputs: Vec<Tensor>,
-    /// First trained block.
-    first: usize,
+    /// Runs of trained blocks, from below.
+    runs: Vec<Run>,
     /// The last block's output `[T, H]`, a detached leaf.
     pub last: Tensor,
+}
+
+/// Neighbouring blocks whose graphs are kept, or computed again, together.
+#[derive(Debug)]
+struct Run {
+    first: usize,
+    len: usize,
+    /// What goes into the first of them.
+    input: Tensor,
+    /// Their graphs; none if they are to be computed again.
+    kept: Vec<Kept>,
+}
+
+/// A block's input, a detached leaf, and its output with the graph.
+#[derive(Debug)]
+struct Kept {
+    input: Tensor,
+    output: Tensor,
 }
 
 /// What is kept of a forward pass.
@@ -26,51 +39,89 @@ pub struct Tape {
 pub enum Keep {
     /// Every block's graph: fastest.
     Graphs,
-    /// Every block's input: the backward pass computes each block again.
-    Inputs,
+    /// The input of every n-th block: the backward pass computes n blocks at a
+    /// time again, to the same bits.
+    Inputs(usize),
+}
+
+/// A model and a micro-batch.
+#[derive(Debug, Clone, Copy)]
+struct Blocks<'a> {
+    decoder: &'a Decoder,
+    weights: &'a TrainWeights,
+    packed: &'a Packed,
+}
+
+impl Blocks<'_> {
+    fn block(&self, layer: usize, x: &Tensor) -> Tensor {
+        let (weights, packed) = (self.weights.block(layer), self.packed);
+        self.decoder
+            .block_with(layer, &weights, x, &packed.rotary, &packed.attention)
+    }
+
+    /// Blocks `first..first + len` with their graphs, and what comes out.
+    fn graphs(&self, first: usize, len: usize, input: &Tensor) -> (Vec<Kept>, Tensor) {
+        let mut x = input.detach();
+        let mut kept = Vec::with_capacity(len);
+        for layer in first..first + len {
+            // Nothing below the lowest trained block wants a gradient.
+            let wanted = layer > self.weights.first_block() || self.weights.trainable(0);
+            let input = x.detach().set_requires_grad(wanted);
+            let output = self.block(layer, &input);
+            x = output.detach();
+            kept.push(Kept { input, output });
+        }
+        (kept, x)
+    }
 }
 
 impl Tape {
     /// Runs the blocks on a micro-batch.
     pub fn forward(decoder: &Decoder, weights: &TrainWeights, packed: &Packed, keep: Keep) -> Self {
-        let first = weights
-            .lowest_trainable()
-            .saturating_sub(Decoder::FIRST_BLOCK);
-        let block = |layer: usize, x: &Tensor| {
-            let flat = &weights.compute[Decoder::FIRST_BLOCK + layer];
-            decoder.block(layer, flat, x, &packed.rotary, &packed.attention)
+        let (first, layers) = (weights.first_block(), decoder.config.layers);
+        let blocks = Blocks {
+            decoder,
+            weights,
+            packed,
         };
         let mut x = no_grad(|| {
-            let mut x = decoder.embed(&weights.compute[0], &packed.tokens_t);
-            for layer in 0..first.min(decoder.config.layers) {
-                x = block(layer, &x);
-            }
-            x
+            let x = decoder.embed(&weights.compute[0], &packed.tokens_t);
+            (0..first).fold(x, |x, layer| blocks.block(layer, &x))
         });
-        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-        for layer in first..decoder.config.layers {
-            let input = x.detach().set_requires_grad(true);
-            match keep {
-                Keep::Graphs => {
-                    let output = block(layer, &input);
-                    x = output.detach();
-                    outputs.push(output);
+        let every = match keep {
+            Keep::Graphs => 1,
+            Keep::Inputs(every) => every.max(1),
+        };
+        let mut runs = Vec::new();
+        for first in (first..layers).step_by(every) {
+            let len = every.min(layers - first);
+            let input = x.shallow_clone();
+            let (kept, out) = match keep {
+                Keep::Graphs => blocks.graphs(first, len, &input),
+                Keep::Inputs(_) => {
+                    let forward = |x: Tensor, layer| blocks.block(layer, &x);
+                    (
+                        Vec::new(),
+                        no_grad(|| (first..first + len).fold(x, forward)),
+                    )
                 }
-                Keep::Inputs => x = no_grad(|| block(layer, &input)),
-            }
-            inputs.push(input);
+            };
+            x = out;
+            runs.push(Run {
+                first,
+                len,
+                input,
+                kept,
+            });
         }
-        let last = x.detach().set_requires_grad(true);
-        Self {
-            inputs,
-            outputs,
-            first,
-            last,
-        }
+        let last = x
+            .detach()
+            .set_requires_grad(!runs.is_empty() || weights.trainable(0));
+        Self { runs, last }
     }
 
     /// Goes back from the gradient of [`Self::last`] and adds every trained
-    /// segment's gradient, the embedding's included.
+    /// slot's gradient, the embedding's included.
     ///
     /// # Errors
     /// What libtorch throws.
@@ -81,30 +132,57 @@ impl Tape {
         packed: &Packed,
         grad_last: Tensor,
     ) -> Result<(), WorkerError> {
+        drop(self.last);
         let mut grad = grad_last;
-        while let Some(input) = self.inputs.pop() {
-            let layer = self.first + self.inputs.len();
-            let segment = Decoder::FIRST_BLOCK + layer;
-            let flat = &weights.compute[segment];
-            let output = self.outputs.pop().unwrap_or_else(|| {
-                decoder.block(layer, flat, &input, &packed.rotary, &packed.attention)
-            });
-            let mut grads = torch_ext_sys::grad(&[&output], &[&grad], &[&input, flat])?;
-            let flat_grad = grads.pop().flatten();
-            let Some(input_grad) = grads.pop().flatten() else {
-                unreachable!("a block depends on its input");
+        while let Some(run) = self.runs.pop() {
+            let blocks = Blocks {
+                decoder,
+                weights,
+                packed,
             };
-            grad = input_grad;
-            if let Some(flat_grad) = flat_grad {
-                weights.accumulate(segment, flat_grad);
+            let mut kept = run.kept;
+            if kept.is_empty() {
+                (kept, _) = blocks.graphs(run.first, run.len, &run.input);
+            }
+            drop(run.input);
+            while let Some(block) = kept.pop() {
+                let layer = run.first + kept.len();
+                match block_backward(weights, layer, block, &grad)? {
+                    Some(below) => grad = below,
+                    None => return Ok(()),
+                }
             }
         }
         if weights.trainable(0) {
             let vocabulary = decoder.config.vocab_size as i64;
             let table =
                 Tensor::embedding_dense_backward(&grad, &packed.tokens_t, vocabulary, -1, false);
-            weights.accumulate(0, table.view([-1]));
+            weights.accumulate(0, &table.view([-1]));
         }
         Ok(())
     }
+}
+
+/// Adds the gradients of a block's trained slots; that of its input, if wanted.
+fn block_backward(
+    weights: &mut TrainWeights,
+    layer: usize,
+    block: Kept,
+    grad: &Tensor,
+) -> Result<Option<Tensor>, WorkerError> {
+    let slots: Vec<usize> = weights.block_slots(layer).collect();
+    let mut inputs: Vec<&Tensor> = slots.iter().map(|&slot| &weights.compute[slot]).collect();
+    let wanted = block.input.requires_grad();
+    if wanted {
+        inputs.push(&block.input);
+    }
+    let mut grads = torch_ext_sys::grad(&[&block.output], &[grad], &inputs)?;
+    drop(block.output);
+    let below = if wanted { grads.pop().flatten() } else { None };
+    for (slot, found) in slots.into_iter().zip(grads) {
+        if let Some(found) = found {
+            weights.accumulate(slot, &found);
+        }
+    }
+    Ok(below)
 }
