@@ -1,4 +1,5 @@
-//! The journal of a run: `runs/ID/{run.json,events.jsonl,logs/STAGE.log}`.
+//! The journal of a run: `runs/ID/{run.json,events.jsonl,logs/STAGE.log}`, and
+//! the curves of its trainings in `runs/ID/tensorboard/`.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -7,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::tensorboard::TensorBoard;
 use super::{Observer, RunSummary};
 use crate::event::RunEvent;
 use crate::store::{AtPath, StoreError, make_dir, nanos_now, now_rfc3339, replace};
@@ -17,6 +19,7 @@ pub(super) struct Journal<'a> {
     run: String,
     dir: PathBuf,
     events: Option<Mutex<File>>,
+    curves: Option<TensorBoard>,
     observer: &'a dyn Observer,
 }
 
@@ -36,13 +39,15 @@ struct RunFile<'a> {
 
 impl<'a> Journal<'a> {
     /// Starts a run's journal. Without one, for a cache that cannot be
-    /// written, events still reach the observer.
-    pub(super) fn start(cache: &Path, observer: &'a dyn Observer) -> Self {
+    /// written, events still reach the observer. `curves` asks for TensorBoard
+    /// files.
+    pub(super) fn start(cache: &Path, observer: &'a dyn Observer, curves: bool) -> Self {
         let run = new_id();
         let dir = cache.join("runs").join(&run);
         let events = open_events(&dir).ok().map(Mutex::new);
         Self {
             run,
+            curves: curves.then(|| TensorBoard::new(dir.join("tensorboard"))),
             dir,
             events,
             observer,
@@ -62,6 +67,9 @@ impl<'a> Journal<'a> {
             line.push(b'\n');
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = file.write_all(&line);
+        }
+        if let Some(curves) = &self.curves {
+            curves.event(event);
         }
         self.observer.event(event);
     }

@@ -8,3 +8,4 @@ mod golden_train;
 mod resume;
 mod stages;
 mod tiny;
+mod watching;

@@ -4,17 +4,19 @@ use std::time::Instant;
 
 use moreline_formats::ModelConfig;
 use moreline_protocol::event::Metrics;
-use moreline_protocol::spec::{Mixing, Sft};
+use moreline_protocol::spec::{EVALUATE_ON, Mixing, Sft};
 use moreline_text::Tokenizer;
 use serde_json::json;
 use tch::{Kind, no_grad};
 
+use super::held_out::evaluate_examples;
 use super::history::by_tenths;
 use super::optimiser::Optimiser;
 use super::order::{Length, Order, RowId};
 use super::reward::check_length;
 use super::session::{Core, Gradients, Session, Task};
 use super::tape::{Keep, Tape};
+use super::watch::Figures;
 use super::weights::TrainWeights;
 use crate::batch::{Packed, micro};
 use crate::error::WorkerError;
@@ -39,6 +41,10 @@ pub fn sft(context: &Context<'_>, spec: &Sft) -> Result<Outcome, WorkerError> {
         truncation: spec.truncation,
     };
     let examples = labels::read(context, &tokenizer, shape)?;
+    let held_out = match spec.evaluate_on {
+        Some(_) => labels::read_inputs(context, &tokenizer, shape, EVALUATE_ON)?,
+        None => Examples::default(),
+    };
     let kind = compute_kind(spec.precision);
     let model = LoadedModel::open(model_path, Head::Language, kind, context.device)?;
     check_length(&model.decoder.config, spec.max_length)?;
@@ -52,8 +58,8 @@ pub fn sft(context: &Context<'_>, spec: &Sft) -> Result<Outcome, WorkerError> {
     };
     let order = order(spec, examples.rows.len());
     let optimiser = optimiser(spec, order.batches().len() as u64);
-    let task = SftTask { examples };
-    let mut session = Session::new(core, task, optimiser, order, spec.checkpoint_every);
+    let task = SftTask { examples, held_out };
+    let mut session = Session::new(core, task, optimiser, order, spec.into());
     let setup = started.elapsed().as_secs_f64();
     session.train()?;
     session.export(&session.task.examples.fed)?;
@@ -90,6 +96,7 @@ fn optimiser(spec: &Sft, total: u64) -> Optimiser {
 /// What fine-tuning adds to the loop.
 struct SftTask {
     examples: Examples,
+    held_out: Examples,
 }
 
 impl Task for SftTask {
@@ -112,6 +119,10 @@ impl Task for SftTask {
             tokens: sizes.iter().sum::<usize>() as u64,
             pairs: 0,
         })
+    }
+
+    fn evaluate(&self, core: &Core<'_>) -> Result<Figures, WorkerError> {
+        evaluate_examples(core, &self.held_out)
     }
 
     fn head(&self) -> ExportHead<'_> {
@@ -167,8 +178,8 @@ fn micro_batch(
 fn found(session: &Session<'_, SftTask>) -> Metrics {
     let losses = by_tenths(&session.history, "loss");
     let examples = &session.task.examples;
-    metrics(json!({
-        "steps": session.history.len(),
+    let mut found = metrics(json!({
+        "steps": session.steps_taken(),
         "examples": examples.rows.len(),
         "dropped": examples.dropped,
         "truncated": examples.truncated,
@@ -176,5 +187,7 @@ fn found(session: &Session<'_, SftTask>) -> Metrics {
         "final_loss": losses.last(),
         "loss_by_tenths": losses,
         "tokens": session.tokens,
-    }))
+    }));
+    found.extend(session.evaluation());
+    found
 }

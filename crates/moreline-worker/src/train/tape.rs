@@ -28,6 +28,8 @@ pub enum Keep {
     Graphs,
     /// Every block's input: the backward pass computes each block again.
     Inputs,
+    /// Nothing: there is no backward pass.
+    Nothing,
 }
 
 impl Tape {
@@ -57,6 +59,10 @@ impl Tape {
                     outputs.push(output);
                 }
                 Keep::Inputs => x = no_grad(|| block(layer, &input)),
+                Keep::Nothing => {
+                    x = no_grad(|| block(layer, &input));
+                    continue;
+                }
             }
             inputs.push(input);
         }
