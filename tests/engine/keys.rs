@@ -208,12 +208,12 @@ fn keys_are_pinned() {
         })
         .collect();
     insta::assert_snapshot!(keys.join("\n"), @r"
-    train-reward 354a7a8da34f
+    train-reward 48cf7f1f4382
     evaluate-reward 2d6ea9e5940a
     generate 3249e6009f14
     score 58f03efb61b7
     select 039e389c241a
-    sft 53b18f415829
+    sft 13315f17ca40
     perplexity f82691bff11d
     judge 9f2d6a585640
     import e6a79b7c24ff

@@ -61,7 +61,10 @@ fn a_step_that_was_not_reached_is_named() {
     let fixture = fixture("2");
     let summary = fixture.run();
     assert_eq!(states(&summary)[..2], ["rm=ran", "eval=failed"]);
-    insta::assert_snapshot!(error(&summary, "eval").message, @"");
+    insta::assert_snapshot!(
+        error(&summary, "eval").message,
+        @"missing `rm@step-4`: the training ended before that step; the last is `rm@step-2`"
+    );
     let summary = fixture.run();
     assert_eq!(states(&summary)[..2], ["rm=cached", "eval=failed"]);
 }
@@ -74,7 +77,10 @@ fn a_step_the_settings_exclude_is_refused_by_the_graph() {
     };
     let mut fixture = fixture("2 4 6");
     fixture.set("eval", "model", json!("rm@step-5"));
-    insta::assert_snapshot!(refused(&fixture), @"");
+    insta::assert_snapshot!(
+        refused(&fixture),
+        @"stage `eval` takes `rm@step-5`, which is never given: a training with `save_every` gives the models after its multiples"
+    );
     fixture.set("eval", "model", json!("rm@step-8"));
     fixture.set("rm", "steps", json!(7));
     let late = refused(&fixture);

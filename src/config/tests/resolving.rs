@@ -307,7 +307,7 @@ evaluate_every = 10
 kind = "evaluate-reward"
 model = "rm@step-100"
 data = "two"
-[stage.one]
+[stage.half]
 kind = "evaluate-reward"
 model = "rm:more@step-50"
 data = "two"
@@ -328,11 +328,11 @@ fn steps_follow_their_stage_through_the_matrix() {
         "rm:more",
         "early:uniform",
         "early:more",
-        "one",
+        "half",
     ];
     assert_eq!(names(&experiment), expected);
     assert_eq!(model_of(&experiment, "early:more"), "rm:more@step-100");
-    assert_eq!(model_of(&experiment, "one"), "rm:more@step-50");
+    assert_eq!(model_of(&experiment, "half"), "rm:more@step-50");
 }
 
 #[test]
