@@ -38,7 +38,10 @@ pub(super) struct Progress {
 struct Running {
     bar: ProgressBar,
     phase: String,
+    /// When the phase was first heard of, and how far it was then: a stage that
+    /// goes on from a checkpoint does not start at 0.
     since: Instant,
+    before: u64,
     shown: Instant,
     scalars: String,
 }
@@ -104,6 +107,7 @@ impl Progress {
         if is_new {
             phase.clone_into(&mut running.phase);
             running.since = now;
+            running.before = done;
             running.bar.reset();
         }
         running.bar.set_length(total);
@@ -112,6 +116,9 @@ impl Progress {
             running.bar.set_style(bar_style(unit));
         }
         running.bar.set_position(done);
+        if is_new {
+            running.bar.reset_eta();
+        }
         if self.detail == Detail::Lines && now.duration_since(running.shown) >= LINE_EVERY {
             running.shown = now;
             let left = running.time_left(done, total, now);
@@ -182,6 +189,7 @@ impl Running {
             bar,
             phase: String::new(),
             since: now,
+            before: 0,
             shown: now,
             scalars: String::new(),
         }
@@ -191,12 +199,13 @@ impl Running {
         format!("{}{}", self.phase, self.scalars)
     }
 
+    /// At the pace since the phase was first heard of; nothing before it moved.
     fn time_left(&self, done: u64, total: u64, now: Instant) -> String {
         let spent = now.duration_since(self.since).as_secs_f64();
-        if done == 0 || done >= total {
+        if done <= self.before || done >= total {
             return String::new();
         }
-        let left = spent / done as f64 * (total - done) as f64;
+        let left = spent / (done - self.before) as f64 * (total - done) as f64;
         format!(", {} left", duration(left))
     }
 }
@@ -263,5 +272,23 @@ impl Observer for Progress {
             } => self.fetching(what, file, *done, *total),
             RunEvent::Log { .. } | RunEvent::RunStarted { .. } | RunEvent::RunFinished { .. } => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_is_told_once_there_is_a_pace() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut running = Running::new(ProgressBar::hidden(), start);
+        running.before = 40;
+        // The first word of a phase says nothing about its pace.
+        assert_eq!(running.time_left(40, 100, after(0)), "");
+        assert_eq!(running.time_left(40, 100, after(30)), "");
+        assert_eq!(running.time_left(50, 100, after(20)), ", 1 min 40 s left");
+        assert_eq!(running.time_left(100, 100, after(120)), "");
     }
 }

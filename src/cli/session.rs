@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use moreline_protocol::artifact::{STEP, split_step};
+
 use super::args::{CacheTarget, ExperimentArguments};
 use super::error::CliError;
 use crate::config::{Experiment, LoadOptions, Site, load, load_site};
@@ -63,8 +65,12 @@ impl Session {
         Ok(Self { experiment, site })
     }
 
-    /// The stage of this name: a cell, or a stage of a single cell.
+    /// The stage of this name: a cell, or a stage of a single cell. What names a
+    /// step stays.
     pub(super) fn stage_name(&self, name: &str) -> Result<String, CliError> {
+        if let Some((stage, Some(step))) = split_step(name) {
+            return Ok(format!("{}{STEP}{step}", self.stage_name(stage)?));
+        }
         let stages = &self.experiment.stages;
         if stages.iter().any(|stage| stage.name == name) {
             return Ok(name.to_owned());

@@ -170,6 +170,7 @@ impl<'a> Expansion<'a> {
                 };
                 let node = self.scope(&values).node(node, &mut Vec::new());
                 for name in node.one_or_many().iter().filter_map(Node::as_str) {
+                    let name = names::without_step(name);
                     found.extend(self.stages.iter().position(|other| other.base == name));
                 }
             }
@@ -293,13 +294,14 @@ impl<'a> Expansion<'a> {
                 }
             }
             Value::String(name) => {
-                if let Some(target) = self.stages.iter().position(|s| s.base == *name) {
+                let (base, step) = names::at_step(name);
+                if let Some(target) = self.stages.iter().position(|s| s.base == base) {
                     let matching: Vec<(usize, usize)> = values
                         .iter()
                         .filter(|(axis, _)| self.depends[target].contains(axis))
                         .copied()
                         .collect();
-                    *name = self.cell_name(name, &matching);
+                    *name = format!("{}{step}", self.cell_name(base, &matching));
                 }
             }
             _ => {}

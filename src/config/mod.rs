@@ -26,6 +26,7 @@ mod schema;
 mod site;
 mod smoke;
 mod source;
+mod steps;
 mod suggest;
 #[cfg(test)]
 mod tests;

@@ -48,6 +48,17 @@ pub(super) fn tables<'a>(
     found
 }
 
+/// A reference to a stage, and what follows its name: nothing, or what starts
+/// with `@`.
+pub(super) fn at_step(reference: &str) -> (&str, &str) {
+    reference.split_at(reference.find('@').unwrap_or(reference.len()))
+}
+
+/// A reference to a stage without what names an intermediate model.
+pub(super) fn without_step(reference: &str) -> &str {
+    at_step(reference).0
+}
+
 /// "a train-reward stage".
 pub(super) fn a_stage(kind: StageKind) -> String {
     let article = match kind {

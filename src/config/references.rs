@@ -10,7 +10,7 @@ use super::matrix::{Cell, cells_by_base};
 use super::names;
 use super::node::{Node, Table};
 use super::source::At;
-use super::suggest;
+use super::{steps, suggest};
 
 /// The tables whose entries can be referred to, by name alone.
 const TABLES: [&str; 4] = ["model", "data", "prompts", "stage"];
@@ -128,10 +128,16 @@ impl<'a> Referents<'a> {
         let Some(name) = node.as_str() else {
             return Ok(None); // the type was reported already
         };
+        let reference = name;
+        let (name, step) = names::at_step(reference);
         if self.shared.contains(name) {
             return Ok(None);
         }
         if let Some(artifact) = self.declared.get(name) {
+            if !step.is_empty() {
+                let what = format!("{} {}", article(*artifact), artifact.describe());
+                return Err(steps::not_a_training(node, name, &what));
+            }
             return if role.accepts.contains(artifact) {
                 Ok(None)
             } else {
@@ -145,6 +151,9 @@ impl<'a> Referents<'a> {
         let Some(spec) = &self.specs[index] else {
             return Ok(Some(index));
         };
+        if !step.is_empty() {
+            steps::check(node, reference, name, spec)?;
+        }
         let given = outputs(spec);
         if given.iter().any(|o| role.accepts.contains(&o.artifact)) {
             return Ok(Some(index));

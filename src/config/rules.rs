@@ -1,13 +1,13 @@
 //! What a schema cannot say about a stage's settings.
 
 use moreline_protocol::spec::{
-    EvaluateReward, Judge, Lora, Method, Mixing, OneOrMany, Schedule, Select, Sft, StageSpec,
-    Strategy, TrainReward,
+    EVALUATE_ON, EvaluateReward, Judge, Lora, Method, Mixing, OneOrMany, Schedule, Select, Sft,
+    StageSpec, Strategy, TrainReward,
 };
 
 use super::error::Problem;
 use super::matrix::Cell;
-use super::node::Node;
+use super::node::{Entry, Node};
 use super::source::At;
 use super::suggest;
 
@@ -21,11 +21,12 @@ pub(super) fn check(cell: &Cell, spec: &StageSpec) -> Vec<Problem> {
         _ => Vec::new(),
     };
     if let StageSpec::Sft(sft) = spec {
-        problems.extend(repeated(cell, &sft.data));
+        problems.extend(repeated(cell, "data", &sft.data));
+        problems.extend(evaluation(cell, sft.evaluate_on.as_ref()));
         problems.extend(training(cell, &Training::from(sft)));
     }
     if let StageSpec::Perplexity(perplexity) = spec {
-        problems.extend(repeated(cell, &perplexity.data));
+        problems.extend(repeated(cell, "data", &perplexity.data));
     }
     problems
 }
@@ -35,7 +36,8 @@ fn at<'a>(cell: &'a Cell, key: &str) -> &'a At {
 }
 
 fn train_reward(cell: &Cell, train: &TrainReward) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = repeated(cell, &train.data).into_iter().collect();
+    let mut problems: Vec<Problem> = repeated(cell, "data", &train.data).into_iter().collect();
+    problems.extend(evaluation(cell, train.evaluate_on.as_ref()));
     let sets = train.data.names().len();
     if train.method == Method::More && sets < 2 {
         problems.push(
@@ -154,17 +156,46 @@ fn adapters(cell: &Cell, spec: &Training<'_>, lora: &Lora) -> Vec<Problem> {
 }
 
 fn evaluate_reward(cell: &Cell, evaluate: &EvaluateReward) -> Vec<Problem> {
-    repeated(cell, &evaluate.data).into_iter().collect()
+    repeated(cell, "data", &evaluate.data).into_iter().collect()
+}
+
+/// Settings of evaluation while training that have no effect.
+fn evaluation(cell: &Cell, sets: Option<&OneOrMany>) -> Vec<Problem> {
+    const SETTINGS: [&str; 8] = [
+        "evaluate_every",
+        "evaluate_each_epoch",
+        "evaluate_at_start",
+        "evaluate_limit",
+        "best_by",
+        "patience",
+        "min_delta",
+        "keep_best",
+    ];
+    if let Some(sets) = sets {
+        return repeated(cell, EVALUATE_ON, sets).into_iter().collect();
+    }
+    let given = SETTINGS.iter().filter_map(|key| cell.table.entry(key));
+    let problem = |entry: &Entry| {
+        Problem::at(
+            &entry.key_at,
+            format!("`{}` has no effect without `{EVALUATE_ON}`", entry.key),
+            "not used",
+        )
+        .hint(format!(
+            "name the sets to evaluate on: {EVALUATE_ON} = \"SET\""
+        ))
+    };
+    given.map(problem).collect()
 }
 
 /// A set named twice would be reported, or weighed, twice under one name.
-fn repeated(cell: &Cell, data: &OneOrMany) -> Option<Problem> {
+fn repeated(cell: &Cell, field: &str, data: &OneOrMany) -> Option<Problem> {
     let names = data.names();
     let (index, name) = names
         .iter()
         .enumerate()
         .find(|(index, name)| names[..*index].contains(name))?;
-    let nodes = cell.table.get("data").map(Node::one_or_many)?;
+    let nodes = cell.table.get(field).map(Node::one_or_many)?;
     Some(
         Problem::at(
             &nodes.get(index)?.at,

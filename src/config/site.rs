@@ -23,6 +23,8 @@ pub struct Site {
     pub token_budget: Option<u32>,
     /// The worker program; `moreline-worker` beside `moreline` if absent.
     pub worker: Option<PathBuf>,
+    /// Whether each run's folder gets TensorBoard event files; it does if absent.
+    pub tensorboard: Option<bool>,
     /// OpenAI-compatible endpoints by name.
     pub endpoint: BTreeMap<String, Endpoint>,
 }

@@ -3,12 +3,14 @@
 //! Everything that decides how long a stage takes is cut, in this one place:
 //!
 //! * every `data` and `prompts` set to its first 8 rows (after its `offset`),
-//! * trainings to 2 optimiser steps,
+//! * trainings to 2 optimiser steps, evaluated after each; `save_every` becomes 1,
+//!   and whoever takes the model after a later step takes that after the first,
 //! * `generate` to 8 new tokens and 2 samples per prompt.
 //!
 //! The cut settings are part of the stages' keys like any others, so a
 //! rehearsal never meets the results of the real run.
 
+use moreline_protocol::artifact::{STEP, split_step};
 use moreline_protocol::spec::StageSpec;
 
 use super::experiment::Experiment;
@@ -27,14 +29,41 @@ pub(super) fn cut(experiment: &mut Experiment) {
     }
     for stage in &mut experiment.stages {
         match &mut stage.spec {
-            StageSpec::TrainReward(train) => train.steps = Some(steps(train.steps)),
-            StageSpec::Sft(sft) => sft.steps = Some(steps(sft.steps)),
+            StageSpec::TrainReward(train) => {
+                train.steps = Some(steps(train.steps));
+                train.save_every = train.save_every.map(|_| 1);
+                train.evaluate_every = train.evaluate_every.map(|_| 1);
+            }
+            StageSpec::Sft(sft) => {
+                sft.steps = Some(steps(sft.steps));
+                sft.save_every = sft.save_every.map(|_| 1);
+                sft.evaluate_every = sft.evaluate_every.map(|_| 1);
+            }
             StageSpec::Generate(generate) => {
                 generate.max_new_tokens = generate.max_new_tokens.min(NEW_TOKENS);
                 generate.samples = generate.samples.min(SAMPLES);
             }
             _ => {}
         }
+        if let Some(model) = model(&mut stage.spec)
+            && let Some((name, Some(_))) = split_step(model)
+        {
+            *model = format!("{name}{STEP}1");
+        }
+    }
+}
+
+/// The reference to the model a stage takes.
+fn model(spec: &mut StageSpec) -> Option<&mut String> {
+    match spec {
+        StageSpec::TrainReward(spec) => Some(&mut spec.model),
+        StageSpec::EvaluateReward(spec) => Some(&mut spec.model),
+        StageSpec::Generate(spec) => Some(&mut spec.model),
+        StageSpec::Score(spec) => Some(&mut spec.model),
+        StageSpec::Sft(spec) => Some(&mut spec.model),
+        StageSpec::Perplexity(spec) => Some(&mut spec.model),
+        StageSpec::Judge(spec) => spec.model.as_mut(),
+        StageSpec::Select(_) | StageSpec::Import(_) => None,
     }
 }
 

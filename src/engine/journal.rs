@@ -1,4 +1,5 @@
-//! The journal of a run: `runs/ID/{run.json,events.jsonl,logs/STAGE.log}`.
+//! The journal of a run: `runs/ID/{run.json,events.jsonl,logs/STAGE.log}`, and
+//! the curves of its trainings in `runs/ID/tensorboard/`.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -8,6 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use serde::Serialize;
 
 use super::runs::{RUN_FILE, SNAPSHOT, Snapshot};
+use super::tensorboard::TensorBoard;
 use super::{Observer, RunSummary};
 use crate::event::RunEvent;
 use crate::store::{AtPath, StoreError, make_dir, nanos_now, now_rfc3339, replace};
@@ -20,6 +22,7 @@ pub(super) struct Journal<'a> {
     /// Opened by the first event that is kept: what does not even start
     /// leaves nothing behind.
     events: OnceLock<Option<Mutex<File>>>,
+    curves: Option<TensorBoard>,
     observer: &'a dyn Observer,
 }
 
@@ -39,12 +42,14 @@ struct RunFile<'a> {
 
 impl<'a> Journal<'a> {
     /// Starts a run's journal. Without one, for a cache that cannot be
-    /// written, events still reach the observer.
-    pub(super) fn start(cache: &Path, observer: &'a dyn Observer) -> Self {
+    /// written, events still reach the observer. `curves` asks for TensorBoard
+    /// files.
+    pub(super) fn start(cache: &Path, observer: &'a dyn Observer, curves: bool) -> Self {
         let run = new_id();
         let dir = cache.join("runs").join(&run);
         Self {
             run,
+            curves: curves.then(|| TensorBoard::new(dir.join("tensorboard"))),
             dir,
             events: OnceLock::new(),
             observer,
@@ -65,6 +70,9 @@ impl<'a> Journal<'a> {
             line.push(b'\n');
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = file.write_all(&line);
+        }
+        if let Some(curves) = &self.curves {
+            curves.event(event);
         }
         self.observer.event(event);
     }

@@ -20,6 +20,7 @@ mod sources;
 mod summary;
 mod supervise;
 mod task;
+mod tensorboard;
 mod view;
 
 pub use error::EngineError;
@@ -35,7 +36,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use moreline_protocol::artifact::outputs;
+use moreline_protocol::artifact::{OutputName, outputs, split_step};
 
 use crate::config::{Experiment, Site};
 use crate::event::RunEvent;
@@ -60,7 +61,8 @@ pub fn run(
     let chosen = session.choose(&options.selection)?;
     let mut writable = session.store.prepare();
     let mut in_use = session.store.use_lock();
-    let journal = Journal::start(session.store.root(), observer);
+    let curves = site.tensorboard.unwrap_or(true);
+    let journal = Journal::start(session.store.root(), observer, curves);
     let inputs = Inputs {
         runner: options.runner,
         experiment: &experiment.with_stages(&chosen.wanted),
@@ -199,7 +201,8 @@ fn stage_view(session: &Session<'_>, seen: Seen) -> Result<StageView, EngineErro
     })
 }
 
-/// Copies the main output of a committed stage to `to`, which must be absent
+/// Copies the main output of a committed stage, or with `STAGE@step-N` the model
+/// of a training after a step, to `to`, which must be absent
 /// or empty: a directory's files, or one file. Every byte is checked. Returns
 /// the files written.
 pub fn export(
@@ -209,7 +212,8 @@ pub fn export(
     to: &Path,
 ) -> Result<Vec<PathBuf>, EngineError> {
     let session = Session::open(experiment, site)?;
-    let index = session.index(stage)?;
+    let (name, step) = split_step(stage).unwrap_or((stage, None));
+    let index = session.index(name)?;
     let no_result = |reason| EngineError::NoResult {
         stage: stage.to_owned(),
         reason,
@@ -221,11 +225,15 @@ pub fn export(
         None => (String::new(), None),
     };
     let record = record.ok_or_else(|| no_result(state))?;
-    let main = outputs(&session.graph.stage(index).spec)[0].name;
-    let Some(output) = record.outputs.get(main) else {
+    let main = step.map_or_else(
+        || OutputName::Declared(outputs(&session.graph.stage(index).spec)[0].name),
+        OutputName::Step,
+    );
+    let main = main.to_string();
+    let Some(output) = record.outputs.get(&main) else {
         return Err(no_result(format!("its record lacks `{main}`")));
     };
-    Ok(session.store.export(main, output, to)?)
+    Ok(session.store.export(&main, output, to)?)
 }
 
 /// The store of an experiment, for `cache` commands.

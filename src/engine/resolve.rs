@@ -1,9 +1,9 @@
 //! From what is known of a stage's inputs to its key.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use moreline_protocol::artifact::ArtifactType;
+use moreline_protocol::artifact::{ArtifactType, OutputName, STEP};
 use moreline_protocol::job::RowRange;
 use moreline_protocol::spec::StageSpec;
 
@@ -57,7 +57,7 @@ pub(super) enum ReadyFrom {
     /// In the store: an output of a stage.
     Stage {
         index: usize,
-        output: &'static str,
+        output: OutputName,
         recorded: RecordedOutput,
     },
 }
@@ -75,9 +75,12 @@ pub(super) fn resolve(
             Dependency::Stage {
                 index: from,
                 output,
-            } => match outputs(from).and_then(|outputs| outputs.get(output).copied()) {
-                Some(recorded) => ready.push(ReadyInput::from_stage(input, recorded)),
+            } => match outputs(from) {
                 None => waiting.push(graph.stage(from).name.clone()),
+                Some(outputs) => match outputs.get(&output.to_string()) {
+                    Some(recorded) => ready.push(ReadyInput::from_stage(input, *recorded)),
+                    None => missing.push(not_given(&graph.stage(from).name, output, &outputs)),
+                },
             },
             Dependency::Model(_) | Dependency::Rows(_) => match sources.get(input.name) {
                 Some(Source::Ready(source)) => {
@@ -115,7 +118,8 @@ pub(super) fn present(
     let version = |input: &StageInput<'_>| {
         let (digest, stage) = match input.from {
             Dependency::Stage { index, output } => {
-                let recorded = outputs(index).and_then(|outputs| outputs.get(output).copied());
+                let recorded =
+                    outputs(index).and_then(|outputs| outputs.get(&output.to_string()).copied());
                 let name = graph.stage(index).name.clone();
                 (recorded.map(|recorded| recorded.digest), Some(name))
             }
@@ -159,6 +163,22 @@ pub(super) fn past(record: &ActionRecord) -> StageVersion {
 fn stage_of(source: &str) -> Option<String> {
     let (stage, _) = source.rsplit_once('/')?;
     (!source.starts_with('/')).then(|| stage.to_owned())
+}
+
+/// What to say of an output that a finished stage did not give.
+fn not_given(stage: &str, output: OutputName, outputs: &Outputs) -> String {
+    let OutputName::Step(wanted) = output else {
+        return format!("`{output}` of `{stage}`");
+    };
+    let steps = outputs
+        .keys()
+        .filter_map(|name| OutputName::parse_step(name));
+    let given: BTreeSet<OutputName> = steps.collect();
+    let last = given.last().map_or_else(String::new, |last| match last {
+        OutputName::Step(step) => format!("; the last is `{stage}{STEP}{step}`"),
+        OutputName::Declared(_) => String::new(),
+    });
+    format!("`{stage}{STEP}{wanted}`: the training ended before that step{last}")
 }
 
 fn key_of(spec: &StageSpec, inputs: &[StageInput<'_>], ready: &[ReadyInput]) -> StageKey {

@@ -322,6 +322,7 @@ impl<'c> Scheduler<'c> {
             self.running += 1;
             let task = Task {
                 context: self.context,
+                index,
                 stage,
                 ready,
                 reason,

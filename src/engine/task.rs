@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 use std::time::Instant;
 
 use moreline_protocol::PROTOCOL_VERSION;
-use moreline_protocol::artifact::outputs;
+use moreline_protocol::artifact::{OutputName, outputs};
 use moreline_protocol::event::{Event, Fingerprint, Level, Metrics};
 use moreline_protocol::job::{Input, Job};
 
@@ -70,6 +70,8 @@ pub(super) type Spawn<'a> = dyn Fn(Command) -> io::Result<Child> + 'a;
 /// One stage to compute.
 pub(super) struct Task<'a> {
     pub(super) context: &'a Context<'a>,
+    /// The stage's index.
+    pub(super) index: usize,
     pub(super) stage: &'a StageDecl,
     pub(super) ready: ReadyStage,
     pub(super) reason: String,
@@ -176,8 +178,9 @@ impl Task<'_> {
         if let Some(name) = not_a_number(&computed.metrics) {
             return Err(self.fail(format!("metric `{name}` is not a number (NaN or infinite)")));
         }
-        let outputs = store.take_outputs(&job.output_dir, outputs(&self.stage.spec))?;
-        self.name_leftovers(&job.output_dir);
+        let given = self.given(&job.output_dir);
+        let outputs = store.take_outputs(&job.output_dir, &given)?;
+        self.name_leftovers(&job.output_dir, &given);
         let provenance = self.provenance(started, clock, &mut computed);
         drop(attempt);
         let graph = &self.context.session.graph;
@@ -224,7 +227,7 @@ impl Task<'_> {
                 index,
                 output,
                 recorded,
-            } => match store.verified_view(output, recorded) {
+            } => match store.verified_view(&output.to_string(), recorded) {
                 Ok(path) => Ok(path),
                 Err(StoreError::Damaged { digest, .. }) => {
                     store.quarantine(&digest)?;
@@ -244,6 +247,7 @@ impl Task<'_> {
             inputs,
             output_dir,
             partial_dir,
+            wanted_steps: self.context.session.graph.wanted_steps(self.index),
             resources: self.context.resources(device),
         }
     }
@@ -325,13 +329,22 @@ impl Task<'_> {
         Ok(())
     }
 
-    fn name_leftovers(&self, dir: &Path) {
-        let names: Vec<_> = std::fs::read_dir(dir)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| Some(entry.ok()?.file_name().display().to_string()))
-            .filter(|name| !outputs(&self.stage.spec).iter().any(|o| o.name == name))
-            .collect();
+    /// The outputs a finished stage has to give, and the intermediate models
+    /// it gives as well.
+    fn given(&self, dir: &Path) -> Vec<String> {
+        let declared = outputs(&self.stage.spec).iter();
+        let mut given: Vec<String> = declared.map(|output| output.name.to_owned()).collect();
+        if let Some((every, _)) = self.stage.spec.saves() {
+            given.extend(entries(dir).filter(|name| {
+                matches!(OutputName::parse_step(name),
+                    Some(OutputName::Step(step)) if step.is_multiple_of(every))
+            }));
+        }
+        given
+    }
+
+    fn name_leftovers(&self, dir: &Path, given: &[String]) {
+        let names: Vec<_> = entries(dir).filter(|name| !given.contains(name)).collect();
         if !names.is_empty() {
             self.context.event(&RunEvent::Log {
                 stage: self.stage.name.clone(),
@@ -366,6 +379,12 @@ impl Task<'_> {
     fn fail(&self, message: impl Into<String>) -> Halt {
         Halt::Failed(StageFailure::new(message))
     }
+}
+
+/// The names in a directory.
+fn entries(dir: &Path) -> impl Iterator<Item = String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.file_name().display().to_string()))
 }
 
 /// Turns a panic of the code above the engine into a failure of the stage.

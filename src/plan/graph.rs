@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use moreline_protocol::artifact::{ArtifactType, OutputDecl, RoleDecl, outputs, roles};
+use moreline_protocol::artifact::{
+    ArtifactType, OutputDecl, OutputName, RoleDecl, outputs, roles, split_step,
+};
 use moreline_protocol::job::RowRange;
-use moreline_protocol::spec::StageSpec;
+use moreline_protocol::spec::{EVALUATE_ON, StageSpec};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::{Direction, algo};
 use serde_json::Value;
@@ -23,8 +25,8 @@ pub enum Dependency<'a> {
     Stage {
         /// Index into [`Experiment::stages`].
         index: usize,
-        /// The output's name.
-        output: &'static str,
+        /// The output.
+        output: OutputName,
     },
 }
 
@@ -33,7 +35,7 @@ pub enum Dependency<'a> {
 pub struct StageInput<'a> {
     /// The stage's field.
     pub role: &'static str,
-    /// The name in the experiment file.
+    /// The name in the experiment file, without what names a step.
     pub name: &'a str,
     /// The name it has in the result.
     pub label: InputLabel,
@@ -68,6 +70,17 @@ pub enum GraphError {
         role: &'static str,
         /// What the field takes.
         wanted: String,
+    },
+    /// A reference to an intermediate model that is never given.
+    #[error(
+        "stage `{stage}` takes `{name}`, which is never given: a training with `save_every` \
+         gives the models after its multiples"
+    )]
+    NoSuchStep {
+        /// The stage.
+        stage: String,
+        /// The reference.
+        name: String,
     },
     /// Stages that depend on each other.
     #[error("stages depend on each other in a circle: {}", .0.join(" -> "))]
@@ -139,6 +152,20 @@ impl<'a> Graph<'a> {
     /// The stages that take something from a stage, each once.
     pub fn downstream(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
         self.neighbours(index, Direction::Outgoing)
+    }
+
+    /// The steps whose models other stages take from a stage, each once.
+    pub fn wanted_steps(&self, index: usize) -> Vec<u64> {
+        let inputs = self.downstream(index).flat_map(|to| self.inputs(to));
+        let step = |input: &StageInput<'_>| match input.from {
+            Dependency::Stage {
+                index: from,
+                output: OutputName::Step(step),
+            } if from == index => Some(step),
+            _ => None,
+        };
+        let steps: std::collections::BTreeSet<u64> = inputs.filter_map(step).collect();
+        steps.into_iter().collect()
     }
 
     /// These stages and everything they depend on, as a mask over all stages.
@@ -225,10 +252,20 @@ impl<'a> Names<'a> {
         name: &str,
         alone: bool,
     ) -> Result<StageInput<'a>, GraphError> {
-        let (name, referent) = self.referent(name).ok_or_else(|| GraphError::Unknown {
+        let reference = name;
+        let unknown = || GraphError::Unknown {
             stage: stage.name.clone(),
-            name: name.to_owned(),
-        })?;
+            name: reference.to_owned(),
+        };
+        let (name, step) = split_step(reference).ok_or_else(unknown)?;
+        let (name, referent) = self.referent(name).ok_or_else(unknown)?;
+        let no_such_step = || GraphError::NoSuchStep {
+            stage: stage.name.clone(),
+            name: reference.to_owned(),
+        };
+        if step.is_some() && !matches!(referent, Referent::Stage(_)) {
+            return Err(no_such_step());
+        }
         let (artifact, rows, from) = match referent {
             Referent::Model(model) => (
                 role.accepts[0],
@@ -247,16 +284,23 @@ impl<'a> Names<'a> {
             ),
             Referent::Stage(index) => {
                 let output = self.output(stage, role, index)?;
+                let name = match step {
+                    None => OutputName::Declared(output.name),
+                    Some(step) if gives_step(&self.experiment.stages[index].spec, step) => {
+                        OutputName::Step(step)
+                    }
+                    Some(_) => return Err(no_such_step()),
+                };
                 let from = Dependency::Stage {
                     index,
-                    output: output.name,
+                    output: name,
                 };
                 (output.artifact, RowRange::default(), from)
             }
         };
         let rows = match artifact {
             ArtifactType::LanguageModel | ArtifactType::RewardModel => rows,
-            _ => rows.capped(stage.spec.limit()),
+            _ => rows.capped(stage.spec.limit(role.field)),
         };
         Ok(StageInput {
             role: role.field,
@@ -289,6 +333,14 @@ impl<'a> Names<'a> {
     }
 }
 
+/// Whether the settings of a stage allow for a model after a step.
+fn gives_step(spec: &StageSpec, step: u64) -> bool {
+    let due = |(every, steps): (u64, Option<u64>)| {
+        step.is_multiple_of(every) && steps.is_none_or(|steps| step <= steps)
+    };
+    step > 0 && spec.saves().is_some_and(due)
+}
+
 /// The first output of one of these types.
 fn main_output(spec: &StageSpec, accepts: &[ArtifactType]) -> Option<&'static OutputDecl> {
     outputs(spec)
@@ -308,10 +360,11 @@ fn references(field: &Value) -> Vec<&str> {
 /// Sets of rows are told apart by name in metrics and records; models and
 /// responses are not.
 fn label(role: &RoleDecl, name: &str, from: &Dependency<'_>, alone: bool) -> InputLabel {
-    let labels_rows = matches!(role.field, "data" | "prompts");
+    let labels_rows = matches!(role.field, "data" | "prompts" | EVALUATE_ON);
     match from {
         Dependency::Stage { output, .. } if alone || !labels_rows => {
-            let stem = output.split('.').next().unwrap_or(output);
+            let name = output.declared();
+            let stem = name.split('.').next().unwrap_or(name);
             InputLabel::Fixed(stem.to_owned())
         }
         Dependency::Model(_) => InputLabel::Fixed(role.field.to_owned()),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use moreline_protocol::artifact::OutputName;
 use moreline_protocol::job::RowRange;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -72,7 +73,7 @@ fn inputs_are_in_role_order_with_the_right_outputs() {
     );
     let model = Dependency::Stage {
         index: 3,
-        output: "model",
+        output: OutputName::Declared("model"),
     };
     assert_eq!(graph.inputs(1)[0].from, model);
     assert_eq!(graph.with_ancestors(&[1]), [false, true, true, true]);
@@ -105,6 +106,37 @@ fn names_that_reach_results_are_keyed() {
     assert_eq!(labels(0), [named("one")]);
     assert_eq!(labels(2), [fixed("model"), named("a"), named("b")]);
     assert_eq!(labels(3), [fixed("model"), fixed("pairs")]);
+}
+
+#[test]
+fn a_step_of_a_training_is_an_edge_of_its_own() {
+    let eval = |model: &str| json!({"kind": "evaluate-reward", "model": model, "data": "one"});
+    let experiment = experiment(&[
+        stage("late", eval("rm@step-100")),
+        stage("early", eval("rm@step-50")),
+        stage("last", eval("rm")),
+        stage(
+            "rm",
+            json!({
+                "kind": "train-reward", "model": "base", "data": "one", "save_every": 50,
+                "evaluate_on": "two", "evaluate_limit": 5, "limit": 3,
+            }),
+        ),
+    ]);
+    let graph = Graph::new(&experiment).unwrap();
+    assert_eq!(graph.wanted_steps(3), [50, 100]);
+    assert_eq!(graph.upstream(0).collect::<Vec<_>>(), [3]);
+    let input = &graph.inputs(0)[0];
+    let from = Dependency::Stage {
+        index: 3,
+        output: OutputName::Step(100),
+    };
+    assert_eq!((input.name, input.from), ("rm", from));
+    // What it is in the result does not depend on the step.
+    assert_eq!(input.label, graph.inputs(2)[0].label);
+    let rows = graph.inputs(3).iter().map(|i| (i.role, i.rows.limit));
+    let expected = [("model", None), ("data", Some(3)), ("evaluate_on", Some(5))];
+    assert!(rows.eq(expected));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use moreline_formats::{ModelConfig, WeightStore, rows};
-use moreline_protocol::artifact::roles;
+use moreline_protocol::artifact::{roles, split_step};
 use moreline_protocol::job::RowRange;
 use moreline_protocol::spec::{OneOrMany, StageSpec};
 
@@ -83,14 +83,15 @@ fn uses_of(experiment: &Experiment, spec: &StageSpec) -> Vec<Use> {
     let mut uses = Vec::new();
     for role in roles(spec.kind()) {
         for name in references(spec, role.field) {
-            match experiment.referent(&name) {
+            let name = split_step(&name).map_or(name.as_str(), |(stage, _)| stage);
+            match experiment.referent(name) {
                 Some(Referent::Model(model)) => {
                     if let ModelSource::Path(path) = &model.source {
                         uses.push((path.clone(), ReadAs::Model, 0, None));
                     }
                 }
                 Some(Referent::Data(rows) | Referent::Prompts(rows)) => {
-                    uses.push(rows_use(rows, spec));
+                    uses.push(rows_use(rows, spec, role.field));
                 }
                 Some(Referent::Stage(_)) | None => {}
             }
@@ -99,14 +100,14 @@ fn uses_of(experiment: &Experiment, spec: &StageSpec) -> Vec<Use> {
     uses
 }
 
-fn rows_use(rows: &RowsDecl, spec: &StageSpec) -> Use {
+fn rows_use(rows: &RowsDecl, spec: &StageSpec, role: &str) -> Use {
     let read_as = match spec {
         StageSpec::Import(_) => ReadAs::RawPreferences,
         StageSpec::Generate(_) => ReadAs::Prompts,
         StageSpec::Sft(_) | StageSpec::Perplexity(_) => ReadAs::Examples,
         _ => ReadAs::Preferences,
     };
-    let range = rows.rows.capped(spec.limit());
+    let range = rows.rows.capped(spec.limit(role));
     (rows.path.clone(), read_as, range.offset, range.limit)
 }
 

@@ -131,11 +131,17 @@ impl ReportStage {
         self.references(role).into_iter().next()
     }
 
-    /// Names that any of its reference fields hold.
+    /// Names that any of its reference fields hold, without the steps of
+    /// intermediate models.
     pub fn all_references(&self) -> Vec<String> {
         let roles = artifact::roles(self.kind());
         let names = roles.iter().flat_map(|role| self.references(role.field));
-        names.collect()
+        let stage = |name: &str| {
+            artifact::split_step(name)
+                .map_or(name, |(s, _)| s)
+                .to_owned()
+        };
+        names.map(|name| stage(&name)).collect()
     }
 
     /// A number among the metrics, by the path of names that leads to it.

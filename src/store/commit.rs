@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use moreline_protocol::artifact::OutputDecl;
-
 use super::durable::{entries, replace};
 use super::error::{AtPath, StoreError};
 use super::manifest::{Manifest, ManifestEntry, is_safe};
@@ -16,22 +14,19 @@ use crate::digest::Digest;
 const MAX_DEPTH: usize = 16;
 
 impl Store {
-    /// Moves the declared outputs of a finished stage from the directory it
+    /// Moves the outputs of these names of a finished stage from the directory it
     /// wrote them to into the store. They stay invisible until a record names
     /// them. Everything is checked before anything is moved.
     pub fn take_outputs(
         &self,
         dir: &Path,
-        declared: &[OutputDecl],
+        names: &[String],
     ) -> Result<BTreeMap<String, RecordedOutput>, StoreError> {
-        for output in declared {
-            check_output(output.name, &dir.join(output.name))?;
+        for name in names {
+            check_output(name, &dir.join(name))?;
         }
-        let take = |output: &OutputDecl| {
-            let taken = self.take(&dir.join(output.name))?;
-            Ok((output.name.to_owned(), taken))
-        };
-        declared.iter().map(take).collect()
+        let take = |name: &String| Ok((name.clone(), self.take(&dir.join(name))?));
+        names.iter().map(take).collect()
     }
 
     /// Makes a result visible. Its outputs must be in the store already.

@@ -7,3 +7,5 @@ mod keys;
 mod kills;
 mod runs;
 mod scale;
+mod steps;
+mod tensorboard;

@@ -27,6 +27,11 @@ exec 3<&0
 echo "$STAGE" >> "$CONTROL/trace"
 emit '{"event":"started","protocol":1,"fingerprint":{"libtorch":"none","device":"cpu","instructions":"sh","threads":1,"fp32_matmul":"highest"}}'
 emit '{"event":"progress","phase":"working","done":1,"total":2,"unit":"rows"}'
+cp "$JOB" "$CONTROL/job.$STAGE"
+if [ -e "$CONTROL/curve.$STAGE" ]; then
+  emit '{"event":"scalars","step":1,"values":{"loss":0.75,"lr":0.001}}'
+  emit '{"event":"scalars","step":2,"values":{"loss":0.5,"eval/loss":0.25}}'
+fi
 emit '{"event":"log","level":"info","message":"a line for the log"}'
 echo "text on standard error" >&2
 echo half > "$PARTIAL/checkpoint"
@@ -53,6 +58,11 @@ case $KIND in
     mkdir "$OUT/model"
     echo '{"architectures":[]}' > "$OUT/model/config.json"
     echo "$SUM" > "$OUT/model/model.safetensors"
+    # Models on the way: as many as save.STAGE says.
+    for STEP in $(cat "$CONTROL/save.$STAGE" 2> /dev/null); do
+      mkdir "$OUT/model@step-$STEP"
+      echo "$SUM $STEP" > "$OUT/model@step-$STEP/model.safetensors"
+    done
     row history.jsonl; row fed.jsonl ;;
   generate|score) row responses.jsonl; row fed.jsonl ;;
   *) row records.jsonl; row fed.jsonl ;;

@@ -1,5 +1,7 @@
 //! The kinds of things that flow along the edges of an experiment.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{Lora, StageKind, StageSpec};
@@ -50,6 +52,62 @@ pub struct OutputDecl {
     pub name: &'static str,
     /// What it holds.
     pub artifact: ArtifactType,
+}
+
+/// An output as one refers to it: one that every stage of the kind gives, or
+/// the model of a training after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OutputName {
+    /// One of [`outputs`].
+    Declared(&'static str),
+    /// `model@step-N`: see `save_every`.
+    Step(u64),
+}
+
+impl OutputName {
+    /// The output of that name, if it is that of an intermediate model.
+    pub fn parse_step(name: &str) -> Option<Self> {
+        let digits = name.strip_prefix(MODEL)?.strip_prefix(STEP)?;
+        Some(Self::Step(parse_step(digits)?))
+    }
+
+    /// The declared output it is, or is an earlier state of.
+    pub fn declared(self) -> &'static str {
+        match self {
+            Self::Declared(name) => name,
+            Self::Step(_) => MODEL,
+        }
+    }
+}
+
+impl fmt::Display for OutputName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Declared(name) => f.write_str(name),
+            Self::Step(step) => write!(f, "{MODEL}{STEP}{step}"),
+        }
+    }
+}
+
+/// What stands between a stage's name and the step of an intermediate model.
+pub const STEP: &str = "@step-";
+
+/// A reference without what names an intermediate model, and the step:
+/// `rm@step-50` is (`rm`, `Some(50)`). Nothing if what follows an `@` is no
+/// step from 1 on.
+pub fn split_step(reference: &str) -> Option<(&str, Option<u64>)> {
+    let Some(at) = reference.find('@') else {
+        return Some((reference, None));
+    };
+    let (name, rest) = reference.split_at(at);
+    let step = parse_step(rest.strip_prefix(STEP)?)?;
+    Some((name, Some(step)))
+}
+
+/// A step as it is written: digits alone, no zero in front.
+fn parse_step(digits: &str) -> Option<u64> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    digits.parse().ok().filter(|_| plain)
 }
 
 /// One role of a stage: a field that holds one or several references.
@@ -134,14 +192,22 @@ pub fn roles(kind: StageKind) -> &'static [RoleDecl] {
         };
     }
     match kind {
-        StageKind::TrainReward => roles!("model": LanguageModel, "data": Preferences),
+        StageKind::TrainReward => roles!(
+            "model": LanguageModel,
+            "data": Preferences,
+            "evaluate_on": Preferences,
+        ),
         StageKind::EvaluateReward => roles!("model": RewardModel, "data": Preferences),
         StageKind::Generate => roles!("model": LanguageModel, "prompts": Prompts),
         StageKind::Score => {
             roles!("model": RewardModel, "responses": Responses | ScoredResponses)
         }
         StageKind::Select => roles!("responses": ScoredResponses),
-        StageKind::Sft => roles!("model": LanguageModel, "data": Examples | Prompts),
+        StageKind::Sft => roles!(
+            "model": LanguageModel,
+            "data": Examples | Prompts,
+            "evaluate_on": Examples | Prompts,
+        ),
         StageKind::Perplexity => roles!("model": LanguageModel, "data": Prompts | Examples),
         StageKind::Judge => roles!(
             "a": Responses | ScoredResponses,
@@ -149,5 +215,36 @@ pub fn roles(kind: StageKind) -> &'static [RoleDecl] {
             "model": RewardModel,
         ),
         StageKind::Import => roles!("data": Preferences),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_split_from_its_stage() {
+        assert_eq!(split_step("rm"), Some(("rm", None)));
+        assert_eq!(split_step("rm:more@step-50"), Some(("rm:more", Some(50))));
+        for bad in [
+            "rm@",
+            "rm@50",
+            "rm@step-",
+            "rm@step-0",
+            "rm@step-05",
+            "rm@step-5x",
+            "rm@step-+5",
+        ] {
+            assert_eq!(split_step(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn output_names_go_to_text_and_back() {
+        let step = OutputName::Step(1000);
+        assert_eq!(step.to_string(), "model@step-1000");
+        assert_eq!(OutputName::parse_step("model@step-1000"), Some(step));
+        assert_eq!(OutputName::parse_step("model"), None);
+        assert_eq!(OutputName::parse_step("history.jsonl"), None);
     }
 }

@@ -26,6 +26,10 @@ pub struct Job {
     pub output_dir: PathBuf,
     /// An existing directory that survives a kill: checkpoints and journals.
     pub partial_dir: PathBuf,
+    /// Steps whose models other stages take: a training that will not reach
+    /// one says so at its start. Never part of a key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wanted_steps: Vec<u64>,
     /// What the machine gives; never part of a key.
     pub resources: Resources,
 }

@@ -80,13 +80,16 @@ pub struct ExampleRow {
     pub score: Option<f64>,
 }
 
-/// One optimiser step of a training ([`crate::artifact::HISTORY`]).
+/// One optimiser step of a training ([`crate::artifact::HISTORY`]), or the
+/// evaluation before the first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HistoryRow {
-    /// From 1.
+    /// From 1; 0 is before the first step.
     pub step: u64,
-    /// `loss`, `accuracy`, `margin`, `grad_norm`, `lr`, `tokens`, and for
-    /// several sets `loss/SET`, `weight/SET`.
+    /// `loss`, `accuracy`, `margin`, `reward_mean`, `reward_std`, `grad_norm`,
+    /// `lr`, `tokens`, `tokens_saved` (the share of them that sharing saves);
+    /// for each set `loss/SET`, `accuracy/SET`, `weight/SET`; and where the
+    /// model was evaluated after the step `eval/loss`, `eval/SET/accuracy`, ...
     #[serde(flatten)]
     pub values: BTreeMap<String, f64>,
 }

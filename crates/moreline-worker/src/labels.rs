@@ -83,12 +83,25 @@ pub fn read(
     tokenizer: &Tokenizer,
     shape: Shape,
 ) -> Result<Examples, WorkerError> {
+    read_inputs(context, tokenizer, shape, "data")
+}
+
+/// Reads every input of a role.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_inputs(
+    context: &Context<'_>,
+    tokenizer: &Tokenizer,
+    shape: Shape,
+    role: &str,
+) -> Result<Examples, WorkerError> {
     let mut examples = Examples::default();
     for reason in REASONS {
         examples.dropped.insert(reason, 0);
     }
     let texts = Texts::new(tokenizer, shape.template);
-    for (set, input) in context.job.inputs_of("data").enumerate() {
+    for (set, input) in context.job.inputs_of(role).enumerate() {
         examples.names.push(input.name.clone());
         let (rows, unanswered) = example_rows(context, input)?;
         *examples.dropped.entry("without_answer").or_default() += unanswered;

@@ -23,6 +23,19 @@ pub struct RewardText {
     pub truncation: Truncation,
 }
 
+impl RewardText {
+    /// A sequence cut as in training, where every one has to get a reward:
+    /// what training drops is cut on the left here.
+    pub fn fit(&self, tokenizer: &Tokenizer, tokens: Vec<u32>) -> Sequence {
+        let how = match self.truncation {
+            Truncation::Drop => Truncation::Left,
+            how => how,
+        };
+        let most = self.max_length as usize;
+        truncate(tokens, most, how, Ends::of(tokenizer)).expect("nothing is dropped")
+    }
+}
+
 /// The tokens of one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {

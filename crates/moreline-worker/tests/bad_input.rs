@@ -269,7 +269,11 @@ fn fine_tuning_that_diverges_says_so_again_when_resumed() {
     let data = input("data", "answers", ArtifactType::Prompts, &path);
     let job = bench.job("sft", spec, vec![bench.base(), data]);
     let said = failure(&bench, &job);
-    assert!(job.partial_dir.join("checkpoint/state.json").exists());
+    assert!(
+        job.partial_dir
+            .join("checkpoints/step-4/state.json")
+            .exists()
+    );
     assert_eq!(said, failure(&bench, &job));
     insta::assert_snapshot!(said);
 }

@@ -9,3 +9,4 @@ mod methods;
 mod resume;
 mod stages;
 mod tiny;
+mod watching;

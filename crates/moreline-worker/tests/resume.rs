@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use moreline_protocol::artifact::ArtifactType;
-use moreline_protocol::event::Event;
+use moreline_protocol::event::{Event, Level};
 use moreline_protocol::job::Job;
 use moreline_protocol::spec::{Schedule, StageSpec};
 use serde_json::{Value, json};
@@ -88,6 +88,17 @@ fn reward_training_goes_on_after_any_kill() {
     assert_same_files(&bench.path("undisturbed"), &bench.path("killed"));
 }
 
+/// Steps with a checkpoint, ascending.
+fn checkpoints(job: &Job) -> Vec<u64> {
+    let entries = fs::read_dir(job.partial_dir.join("checkpoints")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut steps: Vec<u64> = names
+        .filter_map(|name| name.strip_prefix("step-")?.parse().ok())
+        .collect();
+    steps.sort_unstable();
+    steps
+}
+
 #[test]
 fn training_an_adapter_goes_on_after_a_kill() {
     let bench = Bench::new();
@@ -121,21 +132,138 @@ fn training_an_adapter_goes_on_after_a_kill() {
 }
 
 #[test]
-fn a_kill_between_the_renames_of_a_checkpoint_is_survived() {
+fn a_kill_while_a_checkpoint_is_written_is_survived() {
     let bench = Bench::new();
     run(&reward_job(&bench, "undisturbed", 40));
     let killed = reward_job(&bench, "killed", 40);
     kill_after_step(&killed, 9);
     let partial = |name: &str| killed.partial_dir.join(name);
-    // Either name may hold the only whole checkpoint at the moment of the kill.
-    if partial("checkpoint").exists() {
-        let _ = fs::remove_dir_all(partial("checkpoint.old"));
-        fs::rename(partial("checkpoint"), partial("checkpoint.old")).unwrap();
-    }
-    fs::create_dir_all(partial("checkpoint.new")).unwrap();
-    fs::write(partial("checkpoint.new/tensors.safetensors"), "torn").unwrap();
-    assert!(resumed(&killed) >= 6);
+    fs::create_dir_all(partial("checkpoints/new")).unwrap();
+    fs::write(partial("checkpoints/new/model.safetensors"), "torn").unwrap();
+    let newest = *checkpoints(&killed).last().unwrap();
+    assert_eq!(resumed(&killed), newest);
     assert_same_files(&bench.path("undisturbed"), &bench.path("killed"));
+}
+
+#[test]
+fn a_damaged_checkpoint_gives_way_to_the_one_before() {
+    let bench = Bench::new();
+    run(&reward_job(&bench, "undisturbed", 40));
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 3] = [
+        ("cut", |place| {
+            let file = fs::File::options()
+                .write(true)
+                .open(place.join("model.safetensors"));
+            file.unwrap().set_len(1000).unwrap();
+        }),
+        ("flipped", |place| {
+            let path = place.join("model.safetensors");
+            let mut bytes = fs::read(&path).unwrap();
+            let last = bytes.len() - 5;
+            bytes[last] ^= 1;
+            fs::write(&path, bytes).unwrap();
+        }),
+        ("unsealed", |place| {
+            fs::remove_file(place.join("seal.json")).unwrap()
+        }),
+    ];
+    for (name, damage) in damages {
+        let killed = reward_job(&bench, name, 40);
+        kill_after_step(&killed, 9);
+        let steps = checkpoints(&killed);
+        // The last two are kept.
+        assert_eq!(steps.len(), 2, "{steps:?}");
+        assert_eq!(steps[1], steps[0] + 2);
+        let newest = format!("checkpoints/step-{}", steps[1]);
+        damage(&killed.partial_dir.join(newest));
+        assert_eq!(resumed(&killed), steps[0], "{name}");
+        assert_same_files(&bench.path("undisturbed"), &bench.path(name));
+    }
+}
+
+#[test]
+fn a_training_whose_checkpoints_are_all_damaged_starts_over() {
+    let bench = Bench::new();
+    run(&reward_job(&bench, "undisturbed", 20));
+    let killed = reward_job(&bench, "killed", 20);
+    kill_after_step(&killed, 9);
+    for step in checkpoints(&killed) {
+        let place = killed.partial_dir.join(format!("checkpoints/step-{step}"));
+        fs::write(place.join("state.json"), "{}").unwrap();
+    }
+    let (_, events) = run_with_events(&killed);
+    let warnings = events.iter().filter(|event| {
+        matches!(event, Event::Log { level: Level::Warn, message }
+            if message.contains("is left out: state.json has 2 bytes of"))
+    });
+    assert_eq!(warnings.count(), 2);
+    assert_same_files(&bench.path("undisturbed"), &bench.path("killed"));
+}
+
+#[test]
+fn minutes_count_as_well_as_steps() {
+    let bench = Bench::new();
+    let mut job = reward_job(&bench, "killed", 90);
+    let StageSpec::TrainReward(spec) = &mut job.spec else {
+        unreachable!()
+    };
+    spec.checkpoint_every = 1000;
+    spec.checkpoint_minutes = Some(1e-6);
+    spec.checkpoint_keep = 3;
+    kill_after_step(&job, 9);
+    assert_eq!(checkpoints(&job).len(), 3);
+}
+
+/// A training with everything that a checkpoint has to carry: the best weights
+/// so far, the patience that is left, the models on the way.
+fn watched_job(bench: &Bench, name: &str) -> Job {
+    let mut job = reward_job(bench, name, 60);
+    let mut spec = serde_json::to_value(&job.spec).unwrap();
+    for (field, value) in [
+        ("evaluate_on", json!("held_out")),
+        ("evaluate_every", json!(3)),
+        ("evaluate_at_start", json!(true)),
+        ("patience", json!(9)),
+        ("keep_best", json!(true)),
+        ("save_every", json!(7)),
+        ("checkpoint_every", json!(4)),
+    ] {
+        spec[field] = value;
+    }
+    job.spec = serde_json::from_value(spec).unwrap();
+    // Loss falls, then rises: one of the held-out rows is the wrong way round.
+    let mut rows = clear_pairs("held", 12);
+    for row in &mut rows[..1] {
+        let (chosen, rejected) = (row["chosen"].take(), row["rejected"].take());
+        (row["chosen"], row["rejected"]) = (rejected, chosen);
+    }
+    let path = bench.rows("held_out.jsonl", &rows);
+    job.inputs.push(input(
+        "evaluate_on",
+        "held_out",
+        ArtifactType::Preferences,
+        &path,
+    ));
+    job
+}
+
+#[test]
+fn evaluation_and_intermediate_models_go_on_after_any_kill() {
+    let bench = Bench::new();
+    let undisturbed = run(&watched_job(&bench, "undisturbed"));
+    assert_eq!(undisturbed["stopped_early"], true, "{undisturbed:?}");
+    let last = undisturbed["steps"].as_u64().unwrap();
+    let best = undisturbed["best_step"].as_u64().unwrap();
+    assert!(0 < best && best < last && last < 60, "{undisturbed:?}");
+    let killed = watched_job(&bench, "killed");
+    for step in [2, best, best + 3, best + 8, last - 6, last - 1] {
+        kill_after_step(&killed, step);
+    }
+    assert_eq!(run(&killed), undisturbed);
+    assert_same_files(&bench.path("undisturbed"), &bench.path("killed"));
+    let given = bench.path("undisturbed/model@step-7");
+    assert!(given.join("model.safetensors").exists());
 }
 
 #[test]

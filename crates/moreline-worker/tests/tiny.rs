@@ -66,6 +66,7 @@ impl Bench {
             inputs,
             output_dir,
             partial_dir,
+            wanted_steps: Vec::new(),
             resources: Resources {
                 threads: Some(1),
                 ..Resources::default()

@@ -30,6 +30,116 @@ macro_rules! message {
 }
 
 message!(
+    a_step_that_is_none,
+    r#"[stage.rm]
+kind = "train-reward"
+model = "base"
+data = "one"
+save_every = 50
+[stage.eval]
+kind = "evaluate-reward"
+data = "two"
+model = "rm@50"
+"#
+);
+
+message!(
+    a_step_between_those_given,
+    r#"[stage.rm]
+kind = "train-reward"
+model = "base"
+data = "one"
+save_every = 50
+[stage.eval]
+kind = "evaluate-reward"
+data = "two"
+model = "rm@step-75"
+"#
+);
+
+message!(
+    a_step_after_the_end,
+    r#"[stage.rm]
+kind = "train-reward"
+model = "base"
+data = "one"
+save_every = 50
+steps = 120
+[stage.eval]
+kind = "evaluate-reward"
+data = "two"
+model = "rm@step-150"
+"#
+);
+
+message!(
+    a_step_of_a_training_that_gives_none,
+    r#"[stage.rm]
+kind = "train-reward"
+model = "base"
+data = "one"
+[stage.eval]
+kind = "evaluate-reward"
+data = "two"
+model = "rm@step-75"
+"#
+);
+
+message!(
+    a_step_of_a_model,
+    r#"[stage.rm]
+kind = "train-reward"
+model = "base@step-10"
+data = "one"
+"#
+);
+
+message!(
+    a_step_of_a_stage_that_trains_nothing,
+    r#"[stage.gen]
+kind = "generate"
+model = "base"
+prompts = "ask"
+[stage.rm]
+kind = "sft"
+model = "gen@step-5"
+data = "ask"
+"#
+);
+
+message!(
+    evaluation_settings_without_sets,
+    r#"[stage.rm]
+kind = "train-reward"
+model = "base"
+data = "one"
+patience = 3
+keep_best = true
+evaluate_every = 10
+"#
+);
+
+message!(
+    a_set_evaluated_on_twice,
+    r#"[stage.rm]
+kind = "train-reward"
+model = "base"
+data = "one"
+evaluate_on = ["two", "two"]
+"#
+);
+
+message!(
+    prompts_to_evaluate_a_reward_model_on,
+    r#"[stage.rm]
+kind = "train-reward"
+model = "base"
+data = "one"
+evaluate_on = "ask"
+"#
+);
+
+message!(
     unknown_key,
     r#"[stage.rm]
 kind = "train-reward"

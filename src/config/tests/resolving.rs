@@ -290,3 +290,63 @@ fn a_dollar_sign_can_be_written() {
     ));
     assert_eq!(experiment.title.as_deref(), Some("costs ${5} and $3"));
 }
+
+/// A sweep whose evaluation takes the model after a step.
+const STEPS: &str = r#"
+[matrix]
+method = ["uniform", "more"]
+[stage.rm]
+kind = "train-reward"
+model = "base"
+data = ["one", "two"]
+method = "${matrix.method}"
+save_every = 50
+evaluate_on = "two"
+evaluate_every = 10
+[stage.early]
+kind = "evaluate-reward"
+model = "rm@step-100"
+data = "two"
+[stage.half]
+kind = "evaluate-reward"
+model = "rm:more@step-50"
+data = "two"
+"#;
+
+/// The models that stages of these names take.
+fn model_of(experiment: &crate::config::Experiment, name: &str) -> String {
+    let spec = serde_json::to_value(&experiment.stage(name).unwrap().spec).unwrap();
+    spec["model"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn steps_follow_their_stage_through_the_matrix() {
+    let files = Files::new(&[("a.toml", &with_base(STEPS))]);
+    let experiment = files.load(&[]).unwrap();
+    let expected = [
+        "rm:uniform",
+        "rm:more",
+        "early:uniform",
+        "early:more",
+        "half",
+    ];
+    assert_eq!(names(&experiment), expected);
+    assert_eq!(model_of(&experiment, "early:more"), "rm:more@step-100");
+    assert_eq!(model_of(&experiment, "half"), "rm:more@step-50");
+}
+
+#[test]
+fn a_rehearsal_takes_the_model_after_its_first_step() {
+    let files = Files::new(&[("a.toml", &with_base(STEPS))]);
+    let options = LoadOptions {
+        smoke: true,
+        ..LoadOptions::default()
+    };
+    let experiment = load(&files.path("a.toml"), &options).unwrap();
+    assert_eq!(model_of(&experiment, "early:more"), "rm:more@step-1");
+    let StageSpec::TrainReward(spec) = &experiment.stage("rm:more").unwrap().spec else {
+        panic!("another kind");
+    };
+    let expected = (Some(2), Some(1), Some(1));
+    assert_eq!((spec.steps, spec.save_every, spec.evaluate_every), expected);
+}

@@ -40,6 +40,7 @@ fn job(settings: Value) -> (TempDir, Job) {
         inputs: vec![side("a"), side("b")],
         output_dir: dir.path().join("out"),
         partial_dir: dir.path().join("partial"),
+        wanted_steps: Vec::new(),
         resources: Resources::default(),
     };
     (dir, job)

@@ -35,6 +35,7 @@ fn job(role: &str, content: &str, spec: StageSpec) -> (TempDir, Job) {
         }],
         output_dir: dir.path().join("out"),
         partial_dir: dir.path().join("partial"),
+        wanted_steps: Vec::new(),
         resources: Resources::default(),
     };
     (dir, job)

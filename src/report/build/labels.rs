@@ -1,5 +1,7 @@
 //! Short names and steady colours for stages and sets.
 
+use moreline_protocol::spec::EVALUATE_ON;
+
 use super::super::input::{ReportInput, ReportStage};
 
 /// Which colour a method or a set has throughout the report.
@@ -18,7 +20,9 @@ impl Labels {
             if !stage.cell.is_empty() {
                 add(&mut labels.cells, cell(stage));
             }
-            for set in stage.references("data").into_iter().chain(stage.sets()) {
+            let held_out = stage.references(EVALUATE_ON);
+            let sets = stage.references("data").into_iter().chain(stage.sets());
+            for set in sets.chain(held_out) {
                 add(&mut labels.sets, set);
             }
         }

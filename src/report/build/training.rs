@@ -62,6 +62,7 @@ fn kind_blocks(
     }
     for run in &runs {
         blocks.extend(per_set(source, run));
+        blocks.extend(held_out(source, run));
     }
     blocks.push(summary(kind, stages));
     blocks.extend(mean_weights(stages));
@@ -200,6 +201,57 @@ fn per_set(source: &Source<'_>, run: &Run<'_>) -> Option<Block> {
             panels,
         })
     })
+}
+
+/// What evaluation found on the way, for each set nothing was learnt from.
+fn held_out(source: &Source<'_>, run: &Run<'_>) -> Option<Block> {
+    let mut panels = Vec::new();
+    for (figure, label) in [("loss", "loss (nats)"), ("accuracy", "accuracy")] {
+        let series = held_out_curves(source, run, figure);
+        if series.is_empty() {
+            continue;
+        }
+        panels.push(Panel {
+            title: format!("Held-out {figure}, {}", run.name),
+            chart: Chart::Lines(Lines {
+                x_label: "optimiser step".into(),
+                y_label: label.into(),
+                y_range: (figure == "accuracy").then_some((0.0, 1.0)),
+                series,
+                reference: (figure == "accuracy").then(|| (0.5, "chance".into())),
+            }),
+        });
+    }
+    let count = |name| number::optional_count(run.stage.number(&[name]));
+    (!panels.is_empty()).then(|| {
+        Block::Figure(Figure {
+            caption: format!(
+                "Stage {}: evaluation while training. The best was after step {}; the weights \
+                 given are those after step {}.",
+                run.stage.name,
+                count("best_step"),
+                count("given_step"),
+            ),
+            panels,
+        })
+    })
+}
+
+fn held_out_curves(source: &Source<'_>, run: &Run<'_>, figure: &str) -> Vec<LineSeries> {
+    let names = run.rows.iter().flat_map(|row| row.values.keys());
+    let set = |name: &str| {
+        let set = name.strip_prefix("eval/")?.strip_suffix(figure)?;
+        Some(set.strip_suffix('/')?.to_owned())
+    };
+    let sets: BTreeSet<String> = names.filter_map(|name| set(name)).collect();
+    let curve = |set: String| LineSeries {
+        points: values(run, &format!("eval/{set}/{figure}")),
+        raw: Vec::new(),
+        colour: source.labels.set_colour(&set),
+        name: set,
+        marks: true,
+    };
+    sets.into_iter().map(curve).collect()
 }
 
 fn summary(kind: StageKind, stages: &[&ReportStage]) -> Block {

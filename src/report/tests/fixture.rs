@@ -138,14 +138,18 @@ impl Maker {
     fn reward_models(&mut self) {
         for (i, method) in ["uniform", "more"].into_iter().enumerate() {
             let weights = json!({"helpful": 0.14, "harmless": 0.31, "honest": 0.22, "concise": 0.19, "polite": 0.14});
-            let metrics = json!({
+            let mut metrics = json!({
                 "steps": 100, "rows": 400, "pairs": 400, "dropped": {"too_long": 3, "identical": 0},
                 "final_loss": 0.41 + 0.02 * i as f64, "tokens": 21345, "tokens_unshared": 32040,
                 "tokens_shared_share": 0.334,
                 "loss_by_tenths": [0.69, 0.66, 0.61, 0.57, 0.53, 0.5, 0.47, 0.44, 0.42, 0.41],
                 "weights": if method == "more" { weights } else { json!({}) },
             });
-            let spec = json!({"kind": "train-reward", "model": "smollm2", "data": SETS, "method": method, "lr": 3e-5});
+            let mut spec = json!({"kind": "train-reward", "model": "smollm2", "data": SETS, "method": method, "lr": 3e-5});
+            if method == "more" {
+                spec["evaluate_on"] = json!(["polite", "candid"]);
+                (metrics["best_step"], metrics["given_step"]) = (75.into(), 100.into());
+            }
             self.add("rm", method, spec, metrics);
             self.rows("history.jsonl", &history(i as u64, method == "more", true));
             let spec =
@@ -263,6 +267,12 @@ fn history(seed: u64, weighted: bool, reward: bool) -> Vec<HistoryRow> {
         }
         for (set, weight) in weights.into_iter().filter(|_| weighted) {
             values.insert(format!("weight/{set}"), round(weight / sum));
+        }
+        if weighted && step % 25 == 0 {
+            for (set, shift) in [("polite", 0.05), ("candid", 0.1)] {
+                values.insert(format!("eval/{set}/loss"), round(mean + shift));
+                values.insert(format!("eval/{set}/accuracy"), round(1.1 - mean));
+            }
         }
         rows.push(HistoryRow {
             step: step as u64,

@@ -19,9 +19,12 @@ pub use evaluate::{EvaluateReward, Judge, Perplexity};
 pub use generate::{Generate, Score};
 pub use records::{Import, Select, Strategy};
 pub use train::{
-    CountedTokens, Lora, LoraTarget, Method, Mixing, Normalize, Pooling, Schedule, Sft, Solver,
-    TrainReward,
+    BestBy, CountedTokens, Lora, LoraTarget, Method, Mixing, Normalize, Pooling, Schedule, Sft,
+    Solver, TrainReward,
 };
+
+/// The field that names the sets a training is evaluated on.
+pub const EVALUATE_ON: &str = "evaluate_on";
 
 /// The parameters of one stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -106,14 +109,17 @@ impl StageKind {
     /// same inputs and parameters would give different outputs.
     pub fn version(self) -> u32 {
         match self {
+            // 2: masters are read in fp32; rows without prompt or response are left out.
+            // 3: histories say more, with evaluation while training.
+            Self::TrainReward | Self::Sft => 3,
+            // 2: rows without prompt or response are left out.
+            Self::Perplexity => 2,
             Self::EvaluateReward
             | Self::Generate
             | Self::Score
             | Self::Select
             | Self::Judge
             | Self::Import => 1,
-            // Masters are read in fp32; rows without prompt or response are left out.
-            Self::TrainReward | Self::Sft | Self::Perplexity => 2,
         }
     }
 }
@@ -138,16 +144,23 @@ impl StageSpec {
     /// leave the result alone.
     pub fn unkeyed(&self) -> &'static [&'static str] {
         match self {
-            Self::TrainReward(_) | Self::Sft(_) => &["checkpoint_every", "recompute_every"],
+            Self::TrainReward(_) | Self::Sft(_) => &[
+                "checkpoint_every",
+                "checkpoint_minutes",
+                "checkpoint_keep",
+                "recompute_every",
+            ],
             Self::Judge(_) => &["endpoint"],
             _ => &[],
         }
     }
 
-    /// The stage's own `limit`: at most this many rows of each row input, on
-    /// top of what a set's [`crate::job::RowRange`] says.
-    pub fn limit(&self) -> Option<u64> {
+    /// The stage's own limit on a role's inputs: at most this many rows of
+    /// each, on top of what a set's [`crate::job::RowRange`] says.
+    pub fn limit(&self, role: &str) -> Option<u64> {
         match self {
+            Self::TrainReward(spec) if role == EVALUATE_ON => spec.evaluate_limit,
+            Self::Sft(spec) if role == EVALUATE_ON => spec.evaluate_limit,
             Self::TrainReward(spec) => spec.limit,
             Self::EvaluateReward(spec) => spec.limit,
             Self::Generate(spec) => spec.limit,
@@ -157,6 +170,16 @@ impl StageSpec {
             Self::Perplexity(spec) => spec.limit,
             Self::Judge(spec) => spec.limit,
             Self::Import(spec) => spec.limit,
+        }
+    }
+
+    /// Steps between the intermediate models a training gives, and the steps
+    /// it takes, if the settings say; nothing for stages that give none.
+    pub fn saves(&self) -> Option<(u64, Option<u64>)> {
+        match self {
+            Self::TrainReward(spec) => Some((spec.save_every?, spec.steps)),
+            Self::Sft(spec) => Some((spec.save_every?, spec.steps)),
+            _ => None,
         }
     }
 

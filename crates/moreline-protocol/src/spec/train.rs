@@ -150,11 +150,55 @@ pub struct TrainReward {
     /// Seed of the head and the shuffling.
     #[serde(default)]
     pub seed: u64,
-    /// Steps between checkpoints. Not keyed.
+    /// Preference sets to evaluate on while training, after the last step in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluate_on: Option<OneOrMany>,
+    /// Evaluate after every this many steps; after every epoch if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub evaluate_every: Option<u64>,
+    /// Evaluate after every epoch, with `evaluate_every` too.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub evaluate_each_epoch: bool,
+    /// Evaluate before the first step.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub evaluate_at_start: bool,
+    /// At most this many rows of each set of `evaluate_on`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub evaluate_limit: Option<u64>,
+    /// The figure by which evaluations are compared: the mean over the sets.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub best_by: BestBy,
+    /// Stop after this many evaluations in a row without improvement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub patience: Option<u64>,
+    /// What counts as improvement for `patience`: more than this.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0))]
+    pub min_delta: f64,
+    /// Give the weights of the best evaluation instead of the last step's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keep_best: bool,
+    /// Also give the model after every this many steps; other stages name it
+    /// `STAGE@step-N`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub save_every: Option<u64>,
+    /// Steps between checkpoints, from which a killed training goes on. Not keyed.
     #[serde(default = "checkpoint_every")]
     #[schemars(range(min = 1))]
     pub checkpoint_every: u64,
-    /// At most this many rows of each row input (after a set's own `limit`).
+    /// Also write a checkpoint when the last is this many minutes old. Not keyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub checkpoint_minutes: Option<f64>,
+    /// Checkpoints kept; the older ones are there in case the newest is damaged. Not keyed.
+    #[serde(default = "checkpoint_keep")]
+    #[schemars(range(min = 1))]
+    pub checkpoint_keep: u32,
+    /// At most this many rows of each set of `data` (after a set's own `limit`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub limit: Option<u64>,
@@ -267,11 +311,52 @@ pub struct Sft {
     /// Seed of the shuffling.
     #[serde(default)]
     pub seed: u64,
-    /// Steps between checkpoints. Not keyed.
+    /// Examples, or prompt sets with answers, to evaluate on while training, after the last step in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluate_on: Option<OneOrMany>,
+    /// Evaluate after every this many steps; after every epoch if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub evaluate_every: Option<u64>,
+    /// Evaluate after every epoch, with `evaluate_every` too.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub evaluate_each_epoch: bool,
+    /// Evaluate before the first step.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub evaluate_at_start: bool,
+    /// At most this many rows of each set of `evaluate_on`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub evaluate_limit: Option<u64>,
+    /// Stop after this many evaluations in a row without improvement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub patience: Option<u64>,
+    /// What counts as improvement for `patience`: more than this.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0))]
+    pub min_delta: f64,
+    /// Give the weights of the best evaluation instead of the last step's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keep_best: bool,
+    /// Also give the model after every this many steps; other stages name it
+    /// `STAGE@step-N`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub save_every: Option<u64>,
+    /// Steps between checkpoints, from which a killed training goes on. Not keyed.
     #[serde(default = "checkpoint_every")]
     #[schemars(range(min = 1))]
     pub checkpoint_every: u64,
-    /// At most this many rows of each row input (after a set's own `limit`).
+    /// Also write a checkpoint when the last is this many minutes old. Not keyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub checkpoint_minutes: Option<f64>,
+    /// Checkpoints kept; the older ones are there in case the newest is damaged. Not keyed.
+    #[serde(default = "checkpoint_keep")]
+    #[schemars(range(min = 1))]
+    pub checkpoint_keep: u32,
+    /// At most this many rows of each set of `data` (after a set's own `limit`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub limit: Option<u64>,
@@ -369,6 +454,17 @@ impl Lora {
         let modules = known.iter().filter(|(target, ..)| wanted(target));
         Ok(modules.map(|(_, _, module)| *module).collect())
     }
+}
+
+/// The figure by which evaluations are compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BestBy {
+    /// The lower the loss, the better.
+    #[default]
+    Loss,
+    /// The higher the accuracy, the better.
+    Accuracy,
 }
 
 /// How the losses of several preference sets are combined.
@@ -507,4 +603,11 @@ fn clip() -> f64 {
 }
 fn checkpoint_every() -> u64 {
     50
+}
+fn checkpoint_keep() -> u32 {
+    2
+}
+/// Settings left at what they were before they existed stay out of keys.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

@@ -10,21 +10,64 @@ use serde_json::{Map, Value, json};
 
 use crate::error::WorkerError;
 
-/// One decided pair: the better response against the worse.
-struct Pair {
-    margin: f64,
+/// Decided pairs: the better response against the worse.
+#[derive(Debug, Default)]
+pub(crate) struct Compared {
+    /// Reward of the better minus that of the worse.
+    pub margins: Vec<f64>,
+    /// Pairs of equal scores, which are not compared.
+    pub ties: usize,
 }
 
-impl Pair {
-    /// 1 if the better response has the higher reward, a half for equal rewards.
-    fn correct(&self) -> f64 {
-        if self.margin > 0.0 {
-            1.0
-        } else if self.margin == 0.0 {
-            0.5
-        } else {
-            0.0
+impl Compared {
+    /// Adds every pair of a row's responses.
+    pub(crate) fn add(&mut self, scores: &[f64], rewards: &[f64]) {
+        for i in 0..scores.len() {
+            for j in i + 1..scores.len() {
+                let (better, worse) = match scores[i].total_cmp(&scores[j]) {
+                    std::cmp::Ordering::Equal => {
+                        self.ties += 1;
+                        continue;
+                    }
+                    std::cmp::Ordering::Greater => (i, j),
+                    std::cmp::Ordering::Less => (j, i),
+                };
+                self.margins.push(rewards[better] - rewards[worse]);
+            }
         }
+    }
+
+    /// For each pair 1 if the better response has the higher reward, a half for
+    /// equal rewards.
+    pub(crate) fn correct(&self) -> Vec<f64> {
+        let one = |&margin: &f64| {
+            if margin > 0.0 {
+                1.0
+            } else if margin == 0.0 {
+                0.5
+            } else {
+                0.0
+            }
+        };
+        self.margins.iter().map(one).collect()
+    }
+
+    /// Loss, accuracy, mean margin and ECE (of `bins` equal bins), as in the
+    /// metrics of an `evaluate-reward` stage.
+    ///
+    /// # Errors
+    /// No pair at all.
+    pub(crate) fn figures(&self, bins: usize) -> moreline_stats::Result<[(&'static str, f64); 4]> {
+        let confidence = Confidence::of_margins(&self.margins)?;
+        let (share, correct) = (&confidence.confidence, &confidence.correct);
+        let found = calibration(share, correct, bins, Binning::Uniform)?;
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+        Ok([
+            ("loss", margin_nll(&self.margins, 1.0)?),
+            ("accuracy", mean(&self.correct())),
+            ("margin", mean(&self.margins)),
+            ("ece", found.ece),
+        ])
     }
 }
 
@@ -37,7 +80,10 @@ pub(super) fn of_set(
     records: &[&EvaluationRow],
     spec: &EvaluateReward,
 ) -> Result<Value, WorkerError> {
-    let (pairs, ties) = decided_pairs(records);
+    let mut compared = Compared::default();
+    for record in records {
+        compared.add(&record.scores, &record.rewards);
+    }
     let undefined = |e: moreline_stats::Error| {
         let set = records.first().map_or("", |record| record.set.as_str());
         WorkerError::input(
@@ -45,15 +91,14 @@ pub(super) fn of_set(
             "give it more rows whose responses differ in score",
         )
     };
-    let correct: Vec<f64> = pairs.iter().map(Pair::correct).collect();
-    let margins: Vec<f64> = pairs.iter().map(|pair| pair.margin).collect();
+    let (correct, margins) = (compared.correct(), &compared.margins);
     let bootstrap = Bootstrap {
         replicates: spec.resamples as usize,
         level: 0.95,
         seed: spec.seed,
     };
     let accuracy = bootstrap.mean(&correct).map_err(undefined)?;
-    let confidence = Confidence::of_margins(&margins).map_err(undefined)?;
+    let confidence = Confidence::of_margins(margins).map_err(undefined)?;
     let bins = spec.bins as usize;
     let found = calibration(
         &confidence.confidence,
@@ -62,7 +107,7 @@ pub(super) fn of_set(
         Binning::Uniform,
     )
     .map_err(undefined)?;
-    let nll = margin_nll(&margins, 1.0).map_err(undefined)?;
+    let nll = margin_nll(margins, 1.0).map_err(undefined)?;
     let brier = brier(&confidence.confidence, &confidence.correct).map_err(undefined)?;
     let rewards: Vec<f64> = records
         .iter()
@@ -75,8 +120,8 @@ pub(super) fn of_set(
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
     let mut found = json!({
         "rows": records.len(),
-        "pairs": pairs.len(),
-        "ties_skipped": ties,
+        "pairs": margins.len(),
+        "ties_skipped": compared.ties,
         "accuracy": accuracy.estimate,
         "accuracy_low": accuracy.lower,
         "accuracy_high": accuracy.upper,
@@ -85,7 +130,7 @@ pub(super) fn of_set(
         "mce": found.mce,
         "brier": brier,
         "nll": nll,
-        "mean_margin": mean(&margins),
+        "mean_margin": mean(margins),
         "mean_reward": mean(&rewards),
         "reliability": found.curve.iter().map(bin).collect::<Vec<_>>(),
     });
@@ -104,29 +149,6 @@ fn bin(bin: &ReliabilityBin) -> Value {
         "confidence": bin.mean_confidence,
         "accuracy": bin.accuracy,
     })
-}
-
-/// Every pair of responses with unequal scores, and the number with equal ones.
-fn decided_pairs(records: &[&EvaluationRow]) -> (Vec<Pair>, usize) {
-    let (mut pairs, mut ties) = (Vec::new(), 0);
-    for record in records {
-        for i in 0..record.scores.len() {
-            for j in i + 1..record.scores.len() {
-                let (better, worse) = match record.scores[i].total_cmp(&record.scores[j]) {
-                    std::cmp::Ordering::Equal => {
-                        ties += 1;
-                        continue;
-                    }
-                    std::cmp::Ordering::Greater => (i, j),
-                    std::cmp::Ordering::Less => (j, i),
-                };
-                pairs.push(Pair {
-                    margin: record.rewards[better] - record.rewards[worse],
-                });
-            }
-        }
-    }
-    (pairs, ties)
 }
 
 /// The plain mean over sets of the figures one compares.

@@ -2,31 +2,23 @@
 
 mod measures;
 mod perplexity;
+mod rows;
 
 use std::time::Instant;
 
-use moreline_formats::rows::{check_preferences, read_preferences};
 use moreline_protocol::artifact;
-use moreline_protocol::rows::{EvaluationRow, FedRow};
+use moreline_protocol::rows::EvaluationRow;
 use moreline_protocol::spec::EvaluateReward;
 use serde_json::json;
 
+pub(crate) use measures::Compared;
 pub use perplexity::{perplexity, sequence_logprobs};
+pub(crate) use rows::{Reader, Row};
 
 use crate::batch::Group;
 use crate::error::WorkerError;
 use crate::score::{RewardModel, score_groups, timings};
 use crate::stage::context::{Context, Outcome, metrics, write_fed, write_rows};
-use crate::text::Texts;
-use crate::train::FED_ROWS;
-
-/// One row of a set with its sequences.
-struct Row {
-    set: String,
-    row: usize,
-    scores: Vec<f64>,
-    group: Group,
-}
 
 /// Accuracy and calibration per set: `records.jsonl`, `fed.jsonl`.
 ///
@@ -39,8 +31,16 @@ pub fn evaluate_reward(
     let started = Instant::now();
     let path = &context.input("model")?.path;
     let model = RewardModel::open(path, spec.precision, context.device, context.token_budget())?;
-    let mut fed = Vec::new();
-    let (names, rows) = read_rows(context, spec, &model, &mut fed)?;
+    let reader = Reader {
+        tokenizer: &model.tokenizer,
+        text: &model.text,
+        pairs: spec.pairs,
+    };
+    let (mut names, mut rows, mut fed) = (Vec::new(), Vec::new(), Vec::new());
+    for input in context.job.inputs_of("data") {
+        names.push(input.name.clone());
+        rows.extend(reader.read(context, input, &mut fed)?);
+    }
     let groups: Vec<Group> = rows.iter().map(|row| row.group.clone()).collect();
     let setup = started.elapsed().as_secs_f64();
     let rewards = score_groups(context, &model, &groups)?;
@@ -71,45 +71,4 @@ pub fn evaluate_reward(
         metrics: metrics(json!({ "sets": sets, "mean": mean })),
         timings: timings(setup, work, &groups),
     })
-}
-
-fn read_rows(
-    context: &Context<'_>,
-    spec: &EvaluateReward,
-    model: &RewardModel,
-    fed: &mut Vec<FedRow>,
-) -> Result<(Vec<String>, Vec<Row>), WorkerError> {
-    let texts = Texts::new(&model.tokenizer, model.text.template);
-    let (mut names, mut rows) = (Vec::new(), Vec::new());
-    for input in context.job.inputs_of("data") {
-        names.push(input.name.clone());
-        let read = read_preferences(&input.path, context.rows(input))?;
-        check_preferences(&input.path, &read)?;
-        for (index, row) in read.iter().enumerate() {
-            let (sequences, scores) = texts.preference(row, spec.pairs)?;
-            let mut kept = Vec::with_capacity(sequences.len());
-            for (response, tokens) in sequences.into_iter().enumerate() {
-                let sequence = model.fit(tokens);
-                if (index as u64) < FED_ROWS {
-                    fed.push(FedRow {
-                        set: input.name.clone(),
-                        row: index as u64,
-                        response: Some(response as u64),
-                        text: model.tokenizer.decode(&sequence.tokens, false)?,
-                        tokens: sequence.tokens.len() as u64,
-                        truncated: sequence.truncated as u64,
-                    });
-                }
-                kept.push(sequence.tokens);
-            }
-            let group = Group::share(&kept);
-            rows.push(Row {
-                set: input.name.clone(),
-                row: index,
-                scores,
-                group,
-            });
-        }
-    }
-    Ok((names, rows))
 }

@@ -17,7 +17,7 @@ use crate::error::WorkerError;
 use crate::head::{PoolPlan, rewards, to_vec};
 use crate::model::{Head, LoadedModel, compute_kind};
 use crate::network;
-use crate::text::{Ends, RewardText, Sequence, truncate};
+use crate::text::{RewardText, Sequence};
 
 /// A trained reward model with all it needs to score texts.
 #[derive(Debug)]
@@ -56,15 +56,9 @@ impl RewardModel {
         })
     }
 
-    /// A sequence cut as in training; `Drop` cuts on the left here, since
-    /// every response gets a score.
+    /// A sequence cut as in training; see [`RewardText::fit`].
     pub fn fit(&self, tokens: Vec<u32>) -> Sequence {
-        let how = match self.text.truncation {
-            Truncation::Drop => Truncation::Left,
-            how => how,
-        };
-        let ends = Ends::of(&self.tokenizer);
-        truncate(tokens, self.text.max_length as usize, how, ends).expect("nothing is dropped")
+        self.text.fit(&self.tokenizer, tokens)
     }
 
     /// Groups cut into runs of at most the token budget; a run is computed at once.

@@ -123,7 +123,7 @@ impl Context<'_> {
 
     /// The rows of an input that take part.
     pub fn rows(&self, input: &Input) -> RowRange {
-        input.rows.capped(self.job.spec.limit())
+        input.rows.capped(self.job.spec.limit(&input.role))
     }
 
     /// Path of an output.

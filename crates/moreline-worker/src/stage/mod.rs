@@ -80,7 +80,7 @@ fn work(job: &Job, events: &Events) -> Result<Outcome, WorkerError> {
 }
 
 /// Peak resident memory of this process, from the kernel.
-fn peak_memory_mb() -> Option<f64> {
+pub(crate) fn peak_memory_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kilobytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;

@@ -9,14 +9,20 @@ pub mod weighting;
 pub mod weights;
 
 mod checkpoint;
+mod held_out;
 mod history;
 mod lm;
 pub mod optimiser;
 mod peft;
+mod rates;
 mod reward;
 mod reward_rows;
+mod saved;
+mod sealed;
 mod session;
+mod settings;
 mod sft;
+mod watch;
 
 pub use reward::train_reward;
 pub(crate) use reward_rows::FED_ROWS;

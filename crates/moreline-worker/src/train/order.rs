@@ -18,6 +18,7 @@ pub struct RowId {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Order {
     batches: Vec<Vec<RowId>>,
+    epoch_rows: usize,
 }
 
 /// How long to train.
@@ -44,9 +45,10 @@ impl Order {
         &self.batches
     }
 
-    /// The batches themselves.
-    pub fn into_batches(self) -> Vec<Vec<RowId>> {
-        self.batches
+    /// Rows of an epoch: of all sets, or of the longest times the number of
+    /// sets, if mixed equally.
+    pub fn epoch_rows(&self) -> usize {
+        self.epoch_rows
     }
 
     fn proportional(sizes: &[usize], batch: usize, length: Length, seed: u64) -> Self {
@@ -55,6 +57,7 @@ impl Order {
             .enumerate()
             .flat_map(|(set, &size)| (0..size).map(move |row| RowId { set, row }))
             .collect();
+        let epoch_rows = rows.len();
         let wanted = match length {
             Length::Epochs(epochs) => (epochs * rows.len() as f64).round() as usize,
             Length::Steps(steps) => steps as usize * batch,
@@ -62,6 +65,7 @@ impl Order {
         let stream: Vec<RowId> = Shuffled::new(rows, seed, 0).take(wanted).collect();
         Self {
             batches: stream.chunks(batch).map(<[RowId]>::to_vec).collect(),
+            epoch_rows,
         }
     }
 
@@ -93,7 +97,10 @@ impl Order {
                 rows
             })
             .collect();
-        Self { batches }
+        Self {
+            batches,
+            epoch_rows: longest * sets,
+        }
     }
 }
 

@@ -6,12 +6,14 @@ use std::time::Instant;
 use moreline_formats::ModelConfig;
 use moreline_protocol::event::Metrics;
 use moreline_protocol::spec::{Method, Mixing, TrainReward};
+use moreline_stats::describe;
 use moreline_text::Tokenizer;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 use tch::{Kind, Tensor};
 
+use super::held_out::HeldOutPairs;
 use super::history::by_tenths;
 use super::optimiser::Optimiser;
 use super::order::{Length, Order, RowId};
@@ -19,11 +21,12 @@ use super::reward_rows::{RewardSets, read_sets};
 use super::session::{Core, Gradients, Session, Task, Written};
 use super::step::{RewardCompute, RewardRow, StepOutcome, pairs_of};
 use super::trained::Trained;
+use super::watch::Figures;
 use super::weighting::Weighting;
 use super::weights::TrainWeights;
 use crate::error::WorkerError;
 use crate::loss::Ranking;
-use crate::model::{ExportHead, LoadedModel, compute_kind};
+use crate::model::{Decoder, ExportHead, LoadedModel, compute_kind};
 use crate::stage::context::{Context, Outcome, metrics};
 use crate::text::RewardText;
 
@@ -51,8 +54,11 @@ pub fn train_reward(context: &Context<'_>, spec: &TrainReward) -> Result<Outcome
     let head = |config: &ModelConfig| new_head(config.hidden_size, spec.seed);
     let model = LoadedModel::with_new_reward_head(model_path, Kind::Float, context.device, &head)?;
     check_length(&model.decoder.config, spec.max_length)?;
+    let held_out = HeldOutPairs::read(context, &tokenizer, &text, spec.pairs)?;
     let task = RewardTask {
         spec,
+        closed: tokenizer.eos().is_some(),
+        held_out,
         text,
         weighting: Weighting::new(spec, sets.rows.len(), model.decoder.config.hidden_size),
         sets,
@@ -72,7 +78,7 @@ pub fn train_reward(context: &Context<'_>, spec: &TrainReward) -> Result<Outcome
     };
     let order = task.order();
     let optimiser = Optimiser::from((spec, order.batches().len() as u64));
-    let mut session = Session::new(core, task, optimiser, order, spec.checkpoint_every);
+    let mut session = Session::new(core, task, optimiser, order, spec.into());
     let setup = started.elapsed().as_secs_f64();
     session.train()?;
     session.export(&session.task.sets.fed)?;
@@ -116,7 +122,10 @@ pub(super) fn check_length(config: &ModelConfig, max_length: u32) -> Result<(), 
 struct RewardTask<'a> {
     spec: &'a TrainReward,
     text: RewardText,
+    /// Whether texts end with EOS.
+    closed: bool,
     sets: RewardSets,
+    held_out: HeldOutPairs,
     weighting: Weighting,
 }
 
@@ -134,6 +143,22 @@ impl RewardTask<'_> {
         Order::new(&sizes, mixing, spec.batch as usize, length, spec.seed)
     }
 
+    fn compute<'c>(&self, decoder: &'c Decoder, token_budget: usize) -> RewardCompute<'c> {
+        RewardCompute {
+            decoder,
+            pooling: self.spec.pooling,
+            closed: self.closed,
+            token_budget,
+            kind: compute_kind(self.spec.precision),
+            ranking: Ranking {
+                margin: self.spec.margin,
+                centring: self.spec.centring,
+            },
+            lm_loss: self.spec.lm_loss,
+            recompute: self.spec.recompute_every.map(|every| every as usize),
+        }
+    }
+
     /// The step's figures.
     fn values(&self, rows: &[&RewardRow], outcome: &StepOutcome) -> BTreeMap<String, f64> {
         let all: Vec<usize> = (0..rows.len()).collect();
@@ -148,6 +173,15 @@ impl RewardTask<'_> {
         if let Some(loss) = outcome.lm_loss {
             put("lm_loss".into(), loss);
         }
+        let rewards = outcome.rewards.concat();
+        let mean = rewards.iter().sum::<f64>() / rewards.len().max(1) as f64;
+        put("reward_mean".into(), mean);
+        // A single reward has no spread.
+        let spread = describe::standard_deviation(&rewards).unwrap_or(0.0);
+        put("reward_std".into(), spread);
+        let unshared: usize = rows.iter().map(|row| row.group.tokens_unshared()).sum();
+        let saved = 1.0 - outcome.tokens as f64 / unshared.max(1) as f64;
+        put("tokens_saved".into(), saved);
         for (task, name) in self.sets.names.iter().enumerate() {
             let own: Vec<usize> = all
                 .iter()
@@ -179,19 +213,7 @@ impl Task for RewardTask<'_> {
             .iter()
             .map(|id| &self.sets.rows[id.set][id.row])
             .collect();
-        let compute = RewardCompute {
-            decoder: &core.decoder,
-            pooling: self.spec.pooling,
-            closed: core.tokenizer.eos().is_some(),
-            token_budget: core.context.token_budget(),
-            kind: core.kind(),
-            ranking: Ranking {
-                margin: self.spec.margin,
-                centring: self.spec.centring,
-            },
-            lm_loss: self.spec.lm_loss,
-            recompute: self.spec.recompute_every.map(|every| every as usize),
-        };
+        let compute = self.compute(&core.decoder, core.context.token_budget());
         let outcome = compute.gradients(&rows, &mut core.weights, &mut self.weighting)?;
         let pairs = rows.iter().map(|row| pairs_of(&row.scores) as u64).sum();
         Ok(Gradients {
@@ -199,6 +221,11 @@ impl Task for RewardTask<'_> {
             tokens: outcome.tokens as u64,
             pairs,
         })
+    }
+
+    fn evaluate(&self, core: &Core<'_>) -> Result<Figures, WorkerError> {
+        let compute = self.compute(&core.decoder, core.context.token_budget());
+        self.held_out.evaluate(core, &compute)
     }
 
     fn momentum(&self) -> Vec<Vec<f64>> {
@@ -231,8 +258,8 @@ fn found(session: &Session<'_, RewardTask<'_>>) -> Metrics {
     let rows = || sets.rows.iter().flatten();
     let computed: usize = rows().map(|row| row.group.tokens()).sum();
     let unshared: usize = rows().map(|row| row.group.tokens_unshared()).sum();
-    metrics(json!({
-        "steps": history.len(),
+    let mut found = metrics(json!({
+        "steps": session.steps_taken(),
         "rows": rows().count(),
         "pairs": rows().map(|row| pairs_of(&row.scores)).sum::<usize>(),
         "dropped": sets.dropped,
@@ -245,7 +272,9 @@ fn found(session: &Session<'_, RewardTask<'_>>) -> Metrics {
         "tokens_unshared_per_epoch": unshared,
         "tokens_shared_share": 1.0 - computed as f64 / unshared.max(1) as f64,
         "weights": weights,
-    }))
+    }));
+    found.extend(session.evaluation());
+    found
 }
 
 /// Sums over some rows of a step.

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use moreline_formats::ModelConfig;
 use moreline_protocol::event::Metrics;
-use moreline_protocol::spec::{Mixing, Sft};
+use moreline_protocol::spec::{EVALUATE_ON, Mixing, Sft};
 use moreline_text::Tokenizer;
 use serde_json::json;
 use tch::{Kind, Tensor, no_grad};
 
+use super::held_out::evaluate_examples;
 use super::history::by_tenths;
 use super::optimiser::Optimiser;
 use super::order::{Length, Order, RowId};
@@ -16,6 +17,7 @@ use super::reward::check_length;
 use super::session::{Core, Gradients, Session, Task, Written};
 use super::tape::{Keep, Tape};
 use super::trained::Trained;
+use super::watch::Figures;
 use super::weights::TrainWeights;
 use crate::batch::{Packed, micro};
 use crate::error::WorkerError;
@@ -40,6 +42,10 @@ pub fn sft(context: &Context<'_>, spec: &Sft) -> Result<Outcome, WorkerError> {
         truncation: spec.truncation,
     };
     let examples = labels::read(context, &tokenizer, shape)?;
+    let held_out = match spec.evaluate_on {
+        Some(_) => labels::read_inputs(context, &tokenizer, shape, EVALUATE_ON)?,
+        None => Examples::default(),
+    };
     let kind = compute_kind(spec.precision);
     // The masters are fp32 whatever the compute precision.
     let model = LoadedModel::open(model_path, Head::Language, Kind::Float, context.device)?;
@@ -57,9 +63,10 @@ pub fn sft(context: &Context<'_>, spec: &Sft) -> Result<Outcome, WorkerError> {
     let optimiser = Optimiser::from((spec, order.batches().len() as u64));
     let task = SftTask {
         examples,
+        held_out,
         settings: Settings::from(spec),
     };
-    let mut session = Session::new(core, task, optimiser, order, spec.checkpoint_every);
+    let mut session = Session::new(core, task, optimiser, order, spec.into());
     let setup = started.elapsed().as_secs_f64();
     session.train()?;
     session.export(&session.task.examples.fed)?;
@@ -97,6 +104,7 @@ impl From<&Sft> for Settings {
 /// What fine-tuning adds to the loop.
 struct SftTask {
     examples: Examples,
+    held_out: Examples,
     settings: Settings,
 }
 
@@ -120,6 +128,10 @@ impl Task for SftTask {
             tokens: sizes.iter().sum::<usize>() as u64,
             pairs: 0,
         })
+    }
+
+    fn evaluate(&self, core: &Core<'_>) -> Result<Figures, WorkerError> {
+        evaluate_examples(core, &self.held_out)
     }
 
     fn head(&self) -> ExportHead<'_> {
@@ -179,8 +191,8 @@ fn micro_batch(
 fn found(session: &Session<'_, SftTask>) -> Metrics {
     let losses = by_tenths(&session.history, "loss");
     let examples = &session.task.examples;
-    metrics(json!({
-        "steps": session.history.len(),
+    let mut found = metrics(json!({
+        "steps": session.steps_taken(),
         "examples": examples.rows.len(),
         "dropped": examples.dropped,
         "truncated": examples.truncated,
@@ -188,5 +200,7 @@ fn found(session: &Session<'_, SftTask>) -> Metrics {
         "final_loss": losses.last(),
         "loss_by_tenths": losses,
         "tokens": session.tokens,
-    }))
+    }));
+    found.extend(session.evaluation());
+    found
 }

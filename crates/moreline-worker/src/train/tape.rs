@@ -42,6 +42,8 @@ pub enum Keep {
     /// The input of every n-th block: the backward pass computes n blocks at a
     /// time again, to the same bits.
     Inputs(usize),
+    /// Nothing: there is no backward pass.
+    Nothing,
 }
 
 /// A model and a micro-batch.
@@ -78,7 +80,12 @@ impl Blocks<'_> {
 impl Tape {
     /// Runs the blocks on a micro-batch.
     pub fn forward(decoder: &Decoder, weights: &TrainWeights, packed: &Packed, keep: Keep) -> Self {
-        let (first, layers) = (weights.first_block(), decoder.config.layers);
+        let layers = decoder.config.layers;
+        let (first, every) = match keep {
+            Keep::Graphs => (weights.first_block(), 1),
+            Keep::Inputs(every) => (weights.first_block(), every.max(1)),
+            Keep::Nothing => (layers, 1),
+        };
         let blocks = Blocks {
             decoder,
             weights,
@@ -88,17 +95,13 @@ impl Tape {
             let x = decoder.embed(&weights.compute[0], &packed.tokens_t);
             (0..first).fold(x, |x, layer| blocks.block(layer, &x))
         });
-        let every = match keep {
-            Keep::Graphs => 1,
-            Keep::Inputs(every) => every.max(1),
-        };
         let mut runs = Vec::new();
         for first in (first..layers).step_by(every) {
             let len = every.min(layers - first);
             let input = x.shallow_clone();
             let (kept, out) = match keep {
                 Keep::Graphs => blocks.graphs(first, len, &input),
-                Keep::Inputs(_) => {
+                Keep::Inputs(_) | Keep::Nothing => {
                     let forward = |x: Tensor, layer| blocks.block(layer, &x);
                     (
                         Vec::new(),
