@@ -208,12 +208,12 @@ fn keys_are_pinned() {
         })
         .collect();
     insta::assert_snapshot!(keys.join("\n"), @r"
-    train-reward d1157da821cf
+    train-reward f4fa4a37cad5
     evaluate-reward 2d6ea9e5940a
     generate 3249e6009f14
     score 58f03efb61b7
     select 039e389c241a
-    sft dbc35bf8ff09
+    sft 7c330a992cb2
     perplexity 7db99d734dce
     judge 9f2d6a585640
     import e6a79b7c24ff
