@@ -63,7 +63,7 @@ fn config(decoder: &Decoder, adapters: &Adapters) -> Value {
         "bias": "none",
         "fan_in_fan_out": false,
         "target_modules": adapters.modules(),
-        "modules_to_save": reward.then(|| ["score"]),
+        "modules_to_save": reward.then_some(["score"]),
         "layers_to_transform": transformed,
         "layers_pattern": transformed.as_ref().map(|_| "layers"),
     })
