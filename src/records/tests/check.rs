@@ -77,3 +77,53 @@ fn every_bad_input_is_found_once() {
     let dir = format!("{}/", dir.path().display());
     insta::assert_snapshot!(shown.join("\n").replace(&dir, ""));
 }
+
+/// What is said of stages that train parts which the model does not have.
+#[test]
+fn parts_that_a_model_does_not_have_are_found_before_anything_runs() {
+    let models =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/moreline-worker/tests/golden/models");
+    let model = |name: &str| ModelDecl {
+        source: ModelSource::Path(models.join(name)),
+    };
+    let train = |name: &str, kind: &str, model: &str, part: Value| {
+        let mut spec = json!({"kind": kind, "model": model, "data": "none"});
+        for (key, value) in part.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        stage(name, spec)
+    };
+    let lora = |target: &str| json!({"lora": {"rank": 4, "alpha": 8, "targets": [target]}});
+    let experiment = Experiment {
+        path: "e.toml".into(),
+        name: "e".into(),
+        title: None,
+        models: BTreeMap::from([
+            ("llama".into(), model("llama-gqa-tied")),
+            ("neox".into(), model("pythia-parallel")),
+        ]),
+        data: BTreeMap::new(),
+        prompts: BTreeMap::new(),
+        stages: vec![
+            train("a", "train-reward", "llama", lora("qkv")),
+            train("b", "sft", "neox", lora("gate")),
+            train("c", "sft", "llama", json!({"train_blocks": 0})),
+            train(
+                "fine-a",
+                "train-reward",
+                "llama",
+                json!({"train_blocks": 0}),
+            ),
+            train("fine-b", "sft", "neox", json!({"train_blocks": 0})),
+            train("fine-c", "sft", "neox", lora("qkv")),
+        ],
+        smoke: false,
+    };
+    let problems = check_inputs(&experiment);
+    let shown: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    train `a`: a Llama model has no matrix `qkv` to adapt (its `targets` are `q`, `k`, `v`, `o`, `gate`, `up`, `down`)
+    train `b`: a GPTNeoX model has no matrix `gate` to adapt (its `targets` are `qkv`, `o`, `up`, `down`)
+    train `c`: `train_blocks = 0` trains the head alone, but this head is the embedding (set it to 1 or more, or use `lora`)
+    ");
+}
