@@ -106,12 +106,9 @@ impl StageKind {
     /// same inputs and parameters would give different outputs.
     pub fn version(self) -> u32 {
         match self {
-            Self::EvaluateReward
-            | Self::Generate
-            | Self::Score
-            | Self::Select
-            | Self::Judge
-            | Self::Import => 1,
+            Self::Generate | Self::Select | Self::Import => 1,
+            // Responses share prefixes that not all of a row have.
+            Self::EvaluateReward | Self::Score | Self::Judge => 2,
             // Masters are read in fp32; rows without prompt or response are left out.
             Self::TrainReward | Self::Sft | Self::Perplexity => 2,
         }
