@@ -2,10 +2,13 @@
 
 mod bad_input;
 mod common;
+mod forward;
 mod golden_generate;
 mod golden_models;
 mod golden_train;
+mod kills;
 mod methods;
+mod parity;
 mod resume;
 mod stages;
 mod tiny;

@@ -35,7 +35,12 @@ impl Bench {
 
     /// Writes the tiny model into the folder `name`.
     pub(crate) fn model(&self, name: &str) -> PathBuf {
-        let (from, to) = (golden_dir().join("models/llama-gqa-tied"), self.path(name));
+        self.model_like("llama-gqa-tied", name)
+    }
+
+    /// Writes another small model, with the same tokenizer.
+    pub(crate) fn model_like(&self, golden: &str, name: &str) -> PathBuf {
+        let (from, to) = (golden_dir().join("models").join(golden), self.path(name));
         fs::create_dir(&to).unwrap();
         for file in ["config.json", "generation_config.json", "model.safetensors"] {
             fs::copy(from.join(file), to.join(file)).unwrap();

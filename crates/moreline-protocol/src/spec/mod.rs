@@ -114,12 +114,9 @@ impl StageKind {
             Self::TrainReward | Self::Sft => 3,
             // 2: rows without prompt or response are left out.
             Self::Perplexity => 2,
-            Self::EvaluateReward
-            | Self::Generate
-            | Self::Score
-            | Self::Select
-            | Self::Judge
-            | Self::Import => 1,
+            // 2: responses share prefixes that not all of a row have.
+            Self::EvaluateReward | Self::Score | Self::Judge => 2,
+            Self::Generate | Self::Select | Self::Import => 1,
         }
     }
 }
