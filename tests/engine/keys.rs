@@ -209,13 +209,13 @@ fn keys_are_pinned() {
         .collect();
     insta::assert_snapshot!(keys.join("\n"), @r"
     train-reward f4fa4a37cad5
-    evaluate-reward 2d6ea9e5940a
+    evaluate-reward 14571137eebf
     generate 3249e6009f14
-    score 58f03efb61b7
+    score 364138740160
     select 039e389c241a
     sft 7c330a992cb2
     perplexity 7db99d734dce
-    judge 9f2d6a585640
+    judge 1e0882fb2b1d
     import e6a79b7c24ff
     ");
 }
