@@ -19,10 +19,13 @@ use crate::common::golden_dir;
 
 const HEAD: &str = "score.weight";
 
+/// The sequences of a row and their scores.
+type Row = (Vec<Vec<u32>>, Vec<f64>);
+
 /// A global batch: each row's sequences and their scores, ties among them.
 #[derive(Debug, Clone)]
 struct Batch {
-    rows: Vec<(Vec<Vec<u32>>, Vec<f64>)>,
+    rows: Vec<Row>,
 }
 
 fn batch() -> impl Strategy<Value = Batch> {
@@ -98,7 +101,7 @@ fn computed(batch: &Batch, setting: Setting) -> (Decoder, StepOutcome, Vec<Tenso
         lm_loss: 0.0,
         recompute: setting.recompute,
     };
-    let row = |(task, (sequences, scores)): (usize, &(Vec<Vec<u32>>, Vec<f64>))| RewardRow {
+    let row = |(task, (sequences, scores)): (usize, &Row)| RewardRow {
         task: task % 2,
         group: Group::share(sequences),
         scores: scores.clone(),
@@ -161,7 +164,7 @@ fn reference_rewards(
 
 /// Each row's sum of -log sigmoid over its decided pairs, and their number.
 fn reference_losses(rewards: &[Vec<Tensor>], batch: &Batch) -> Vec<(Option<Tensor>, usize)> {
-    let of_row = |(rewards, (_, scores)): (&Vec<Tensor>, &(Vec<Vec<u32>>, Vec<f64>))| {
+    let of_row = |(rewards, (_, scores)): (&Vec<Tensor>, &Row)| {
         let mut sum: Option<Tensor> = None;
         let mut pairs = 0;
         for (better, high) in rewards.iter().enumerate() {
