@@ -1,8 +1,18 @@
 //! Experiments that are right and experiments that are wrong.
 
+macro_rules! message {
+    ($name:ident, $text:expr) => {
+        #[test]
+        fn $name() {
+            insta::assert_snapshot!(crate::config::tests::stage($text));
+        }
+    };
+}
+
 mod messages;
 mod resolving;
 mod schemas;
+mod training;
 
 use std::path::PathBuf;
 
@@ -59,4 +69,19 @@ pub(super) fn parse(text: &str) -> Experiment {
 /// What a user sees of one wrong file.
 pub(super) fn errors(text: &str) -> String {
     Files::new(&[("a.toml", text)]).errors(&[])
+}
+
+const BASE: &str = r#"
+[model.base]
+source = "m.gguf"
+[data.one]
+path = "one.json"
+[data.two]
+path = "two.json"
+[prompts.ask]
+path = "ask.jsonl"
+"#;
+
+fn stage(text: &str) -> String {
+    errors(&format!("{text}{BASE}"))
 }

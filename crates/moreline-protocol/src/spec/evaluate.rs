@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{OneOrMany, Pairs, Precision, Template};
-use super::train::CountedTokens;
+use super::training::CountedTokens;
 
 /// Accuracy and calibration of a reward model on preference sets. Template,
 /// length, truncation and pooling are the reward model's own.

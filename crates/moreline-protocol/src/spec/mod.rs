@@ -8,8 +8,10 @@
 mod common;
 mod evaluate;
 mod generate;
+mod lora;
 mod records;
 mod train;
+mod training;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,11 +19,10 @@ use serde::{Deserialize, Serialize};
 pub use common::{OneOrMany, Pairs, Precision, Template, Truncation};
 pub use evaluate::{EvaluateReward, Judge, Perplexity};
 pub use generate::{Generate, Score};
+pub use lora::{Lora, LoraTarget};
 pub use records::{Import, Select, Strategy};
-pub use train::{
-    BestBy, CountedTokens, Lora, LoraTarget, Method, Mixing, Normalize, Pooling, Schedule, Sft,
-    Solver, TrainReward,
-};
+pub use train::{Sft, TrainReward};
+pub use training::{BestBy, CountedTokens, Method, Mixing, Normalize, Pooling, Schedule, Solver};
 
 /// The field that names the sets a training is evaluated on.
 pub const EVALUATE_ON: &str = "evaluate_on";
