@@ -137,7 +137,8 @@ impl Checkpoints {
     /// removed and told to `tell`.
     ///
     /// # Errors
-    /// The system's, where a damaged one cannot be removed.
+    /// A damaged one that cannot be removed; a whole one that cannot be taken
+    /// over, which may have changed some of the weights by then.
     pub(super) fn load(
         &self,
         weights: &mut TrainWeights,
@@ -147,8 +148,13 @@ impl Checkpoints {
         steps.sort_unstable();
         while let Some(step) = steps.pop() {
             let place = self.place("checkpoints", step);
-            match self.read(&place, weights) {
-                Ok(state) => return Ok(Some(state)),
+            match self.check(&place) {
+                Ok(state) => {
+                    let names = ["weights", "first", "second"];
+                    read_tensors(&place, weights, &names)?;
+                    weights.refresh();
+                    return Ok(Some(state));
+                }
                 Err(reason) => {
                     tell(format!(
                         "the checkpoint after step {step} is left out: {reason}"
@@ -160,16 +166,14 @@ impl Checkpoints {
         Ok(None)
     }
 
-    fn read(&self, place: &Path, weights: &mut TrainWeights) -> Result<State, String> {
+    /// The state of a checkpoint whose every byte is there, else what is wrong.
+    fn check(&self, place: &Path) -> Result<State, String> {
         sealed::check(place)?;
         let state = read_state(place)?;
         if let Some(best) = state.best {
             let damaged = |reason| format!("the best weights, those after step {best}: {reason}");
             sealed::check(&self.place("best", best)).map_err(damaged)?;
         }
-        let names = ["weights", "first", "second"];
-        read_tensors(place, weights, &names).map_err(|e| e.to_string())?;
-        weights.refresh();
         Ok(state)
     }
 

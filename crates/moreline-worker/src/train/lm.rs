@@ -5,6 +5,7 @@ use tch::{Kind, Tensor, no_grad};
 
 use super::step::RewardRow;
 use super::weights::TrainWeights;
+use crate::batch::group::common_prefix;
 use crate::batch::{Group, Packed};
 use crate::lm_head::{self, Labels};
 use crate::model::Decoder;
@@ -35,22 +36,27 @@ fn best(scores: &[f64]) -> usize {
 }
 
 /// Position of the first predicted token: the first after what all responses
-/// share, and never the first of the text.
-fn first(group: &Group, sequence: usize) -> usize {
-    let root = group.path(sequence)[0];
-    let sequences = 0..group.ends.len();
-    let shared = group.ends.len() > 1 && sequences.into_iter().all(|s| group.path(s)[0] == root);
-    if shared {
-        group.spans[root].tokens.len().max(1)
-    } else {
-        1
+/// begin with, whether or not it is computed once, and never the first of the
+/// text.
+fn first(group: &Group) -> usize {
+    let sequences: Vec<Vec<u32>> = (0..group.ends.len()).map(|s| tokens(group, s)).collect();
+    match sequences.as_slice() {
+        [_] => 1,
+        several => common_prefix(several).max(1),
     }
+}
+
+/// The tokens of a sequence.
+fn tokens(group: &Group, sequence: usize) -> Vec<u32> {
+    let path = group.path(sequence).into_iter();
+    path.flat_map(|span| group.spans[span].tokens.iter().copied())
+        .collect()
 }
 
 /// Number of predictions of a row.
 pub(super) fn count(row: &RewardRow) -> usize {
     let sequence = best(&row.scores);
-    row.group.lengths[sequence].saturating_sub(first(&row.group, sequence))
+    row.group.lengths[sequence].saturating_sub(first(&row.group))
 }
 
 impl LmPlan {
@@ -59,10 +65,8 @@ impl LmPlan {
         let (mut index, mut labels) = (Vec::new(), Vec::new());
         for (number, row) in rows.iter().enumerate() {
             let sequence = best(&row.scores);
-            let path = row.group.path(sequence);
-            let tokens = path.iter().flat_map(|&span| &row.group.spans[span].tokens);
-            let first = first(&row.group, sequence);
-            for (position, &token) in tokens.enumerate().skip(first) {
+            let tokens = tokens(&row.group, sequence).into_iter();
+            for (position, token) in tokens.enumerate().skip(first(&row.group)) {
                 index.push(packed.index(number, sequence, position - 1));
                 labels.push(i64::from(token));
             }
@@ -119,6 +123,9 @@ mod tests {
         let sequences = [tokens(&[20, 21, 22]), tokens(&[30])];
         assert_eq!(count(&row(&sequences, &[1.0, 0.0])), 3);
         assert_eq!(count(&row(&sequences, &[0.0, 1.0])), 1);
+        // A beginning too short to be computed once is one all the same.
+        let short = [vec![1, 2, 3, 4], vec![1, 2, 5]];
+        assert_eq!(count(&row(&short, &[1.0, 0.0])), 2);
         // Nothing shared: all but the first token.
         let apart = [vec![1, 2, 3], vec![4, 5]];
         assert_eq!(count(&row(&apart, &[1.0, 0.0])), 2);

@@ -36,7 +36,7 @@ pub struct Optimiser {
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Applied {
-    /// Global gradient norm before clipping.
+    /// Global gradient norm before clipping; of a skipped step not finite.
     pub grad_norm: f64,
     /// Learning rate of the step.
     pub lr: f64,
@@ -85,7 +85,7 @@ impl Optimiser {
                 );
                 return Err(WorkerError::Diverged { message });
             }
-            return Ok(Applied { grad_norm: 0.0, lr });
+            return Ok(Applied { grad_norm, lr });
         }
         self.bad = 0;
         self.taken += 1;

@@ -277,7 +277,7 @@ impl<'a, T: Task> Session<'a, T> {
         values.insert("grad_norm".into(), applied.grad_norm);
         values.insert("lr".into(), applied.lr);
         values.insert("tokens".into(), found.tokens as f64);
-        // JSON has no NaN: a skipped step has no loss.
+        // JSON has no NaN: a skipped step has no gradient norm, nor perhaps a loss.
         values.retain(|_, value| value.is_finite());
         // Rates are told, but not kept: outputs hold no timings.
         let mut told = values.clone();

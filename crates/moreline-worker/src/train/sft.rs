@@ -7,7 +7,7 @@ use moreline_protocol::event::Metrics;
 use moreline_protocol::spec::{EVALUATE_ON, Mixing, Sft};
 use moreline_text::Tokenizer;
 use serde_json::json;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Kind, no_grad};
 
 use super::held_out::evaluate_examples;
 use super::history::by_tenths;
@@ -152,8 +152,7 @@ fn micro_batch(
     let packed = Packed::new(groups, &core.decoder.config, kind, device);
     let plan = LabelPlan::new(&packed, examples, device);
     let tape = Tape::forward(&core.decoder, &core.weights, &packed, settings.keep);
-    let norm_index = core.decoder.norm_index();
-    let norm = core.weights.compute[norm_index].shallow_clone();
+    let norm = core.weights.compute[core.decoder.norm_index()].shallow_clone();
     let x = tape.last.index_select(0, &plan.index).to_kind(Kind::Float);
     let normed = core.decoder.norm(&norm, &x);
     let head_index = core.decoder.head_index();
@@ -168,22 +167,8 @@ fn micro_batch(
     if let Some(grad) = found.grad_head {
         core.weights.accumulate(head_index, &grad.view([-1]));
     }
-    let leaves = [&tape.last, &norm];
-    let wanted: Vec<&Tensor> = leaves.into_iter().filter(|t| t.requires_grad()).collect();
-    if wanted.is_empty() {
-        return Ok(found.loss);
-    }
-    let grad_normed = found.grad_x.to_kind(Kind::Float);
-    let mut grads = torch_ext_sys::grad(&[&normed], &[&grad_normed], &wanted)?;
-    if norm.requires_grad()
-        && let Some(grad) = grads.pop().flatten()
-    {
-        core.weights.accumulate(norm_index, &grad);
-    }
-    drop(normed);
-    if let Some(grad_last) = grads.pop().flatten() {
-        tape.backward(&core.decoder, &mut core.weights, &packed, grad_last)?;
-    }
+    let ends = vec![(normed, found.grad_x.to_kind(Kind::Float))];
+    tape.backward_from(&core.decoder, &mut core.weights, &packed, ends, &norm)?;
     Ok(found.loss)
 }
 

@@ -238,31 +238,14 @@ impl RewardCompute<'_> {
         } = micro;
         let decoder = self.decoder;
         let grad_embeddings = self.head_backward(rows, factors, &embeddings, weights);
-        let (mut outputs, mut grads) = (vec![embeddings], vec![grad_embeddings]);
+        let mut ends = vec![(embeddings, grad_embeddings)];
         if let Some(plan) = lm {
             let scale = self.lm_loss / language.count as f64;
             let found = plan.loss(decoder, (&tape.last, &norm_leaf), weights, scale);
             language.loss += found.loss;
-            outputs.push(found.normed);
-            grads.push(found.grad);
+            ends.push((found.normed, found.grad));
         }
-        let leaves = [&tape.last, &norm_leaf];
-        let wanted: Vec<&Tensor> = leaves.into_iter().filter(|t| t.requires_grad()).collect();
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let (ends, grads): (Vec<&Tensor>, Vec<&Tensor>) = outputs.iter().zip(&grads).unzip();
-        let mut found = torch_ext_sys::grad(&ends, &grads, &wanted)?;
-        if norm_leaf.requires_grad()
-            && let Some(norm_grad) = found.pop().flatten()
-        {
-            weights.accumulate(decoder.norm_index(), &norm_grad);
-        }
-        drop(outputs);
-        match found.pop().flatten() {
-            Some(grad_last) => tape.backward(decoder, weights, &packed, grad_last),
-            None => Ok(()),
-        }
+        tape.backward_from(decoder, weights, &packed, ends, &norm_leaf)
     }
 
     /// Adds the reward head's gradient and gives that of the pooled embeddings:

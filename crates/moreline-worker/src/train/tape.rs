@@ -123,12 +123,47 @@ impl Tape {
         Self { runs, last }
     }
 
+    /// Goes back from what was computed of [`Self::last`] and the final norm's
+    /// leaf `norm`: `ends` with their gradients. Adds every trained slot's
+    /// gradient below the head, the norm's and the embedding's included.
+    ///
+    /// # Errors
+    /// What libtorch throws.
+    pub fn backward_from(
+        self,
+        decoder: &Decoder,
+        weights: &mut TrainWeights,
+        packed: &Packed,
+        ends: Vec<(Tensor, Tensor)>,
+        norm: &Tensor,
+    ) -> Result<(), WorkerError> {
+        let leaves = [&self.last, norm];
+        let wanted: Vec<&Tensor> = leaves.into_iter().filter(|t| t.requires_grad()).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let (outputs, grads): (Vec<&Tensor>, Vec<&Tensor>) =
+            ends.iter().map(|(output, grad)| (output, grad)).unzip();
+        let mut found = torch_ext_sys::grad(&outputs, &grads, &wanted)?;
+        if norm.requires_grad()
+            && let Some(grad) = found.pop().flatten()
+        {
+            weights.accumulate(decoder.norm_index(), &grad);
+        }
+        // Their graphs are done with.
+        drop(ends);
+        match found.pop().flatten() {
+            Some(grad_last) => self.backward(decoder, weights, packed, grad_last),
+            None => Ok(()),
+        }
+    }
+
     /// Goes back from the gradient of [`Self::last`] and adds every trained
     /// slot's gradient, the embedding's included.
     ///
     /// # Errors
     /// What libtorch throws.
-    pub fn backward(
+    fn backward(
         mut self,
         decoder: &Decoder,
         weights: &mut TrainWeights,
