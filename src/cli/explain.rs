@@ -38,12 +38,11 @@ fn as_text(explanation: &Explanation) -> String {
         ));
         causes(&mut text, &stage.causes, 1);
     }
-    let told = [stage.name.as_str()];
-    let elsewhere = explanation
+    if explanation
         .roots
         .iter()
-        .any(|root| !told.contains(&root.stage.as_str()));
-    if elsewhere {
+        .any(|root| root.stage != stage.name)
+    {
         text.push_str(&format!(
             "\n{}\n",
             terminal::paint(Colour::Green, "it began with")

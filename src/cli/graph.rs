@@ -68,7 +68,9 @@ fn mermaid(plan: &Plan) -> String {
     let place: HashMap<&str, usize> = places.map(|(i, stage)| (stage.name.as_str(), i)).collect();
     let mut drawing = "flowchart LR\n".to_owned();
     for (index, stage) in plan.stages.iter().enumerate() {
-        let (name, kind, state) = (&stage.name, stage.kind.name(), stage.state.name());
+        let (kind, state) = (stage.kind.name(), stage.state.name());
+        // Values of a matrix may hold quotes.
+        let name = stage.name.replace('"', "#quot;");
         let _ = writeln!(
             drawing,
             "  s{index}[\"{name}<br>{kind}<br>{state}\"]:::{state}"

@@ -39,19 +39,15 @@ pub(super) fn check(
         Problem::at(&node.at, message, format!("{step} is none"))
     };
     let before = step.min(end) / every * every;
-    let after = (before + every).min(if before + every <= end {
-        u64::MAX
-    } else {
-        before
-    });
-    let near: Vec<String> = [before, after]
+    let after = before.checked_add(every).filter(|after| *after <= end);
+    let near: Vec<String> = [Some(before).filter(|before| *before > 0), after]
         .into_iter()
-        .filter(|near| *near > 0)
+        .flatten()
         .map(|near| format!("`{name}{STEP}{near}`"))
         .collect();
     Err(match near.as_slice() {
         [] => problem.hint("lower `save_every`"),
-        [one, other] if one != other => problem.hint(format!("there are {one} and {other}")),
+        [one, other] => problem.hint(format!("there are {one} and {other}")),
         [one, ..] => problem.hint(format!("there is {one}")),
     })
 }

@@ -27,7 +27,6 @@ pub use error::EngineError;
 pub use explain::{Compared, ExplainedStage, Explanation, Found, Root, explain};
 pub use options::{Environment, Observer, RunOptions, Silent};
 pub use runner::{StageFailure, StageRunner};
-pub use runs::{RunRecord, RunState, Runs};
 pub use selection::Selection;
 pub use summary::{RunSummary, StageSummary};
 pub use view::{RunView, StageView};
@@ -92,7 +91,7 @@ pub fn run(
         models::fetch(&session, &context.sources, options, &journal)?;
         let attempts = session.store.attempts(journal.run())?;
         let _ = context.attempts.set(attempts);
-        let _ = Runs::of(&session.store).prune(runs::KEPT, false);
+        let _ = runs::prune(&session.store, runs::KEPT);
         Ok(())
     });
     let stages = stages.inspect_err(|_| journal.discard())?;
@@ -154,7 +153,7 @@ pub fn plan_selected(
             state: seen.state,
         }
     };
-    let stages = session.look_at(&chosen)?.stages;
+    let stages = session.look_at(&chosen)?;
     let stages = stages.into_iter().map(planned).collect();
     let _ = session.store.save_memo();
     Ok(Plan {
@@ -167,7 +166,7 @@ pub fn plan_selected(
 /// outputs. Takes no locks; writes nothing but views of directories.
 pub fn inspect(experiment: &Experiment, site: &Site) -> Result<RunView, EngineError> {
     let session = Session::open(experiment, site)?;
-    let seen = session.look()?.stages.into_iter();
+    let seen = session.look()?.into_iter();
     let stages = seen.map(|seen| stage_view(&session, seen));
     let stages = stages.collect::<Result<_, _>>()?;
     let _ = session.store.save_memo();
@@ -218,7 +217,7 @@ pub fn export(
         stage: stage.to_owned(),
         reason,
     };
-    let mut stages = session.look()?.stages.into_iter();
+    let mut stages = session.look()?.into_iter();
     let seen = stages.find(|seen| seen.index == index);
     let (state, record) = match seen {
         Some(seen) => (seen.state.reason(), seen.record),

@@ -154,9 +154,17 @@ pub(super) fn past(record: &ActionRecord) -> StageVersion {
     StageVersion {
         kind: record.kind,
         version: record.version,
-        spec: record.spec.clone(),
+        spec: with_defaults(&record.spec),
         inputs: record.inputs.iter().map(input).collect(),
     }
+}
+
+/// A record's parameters with those that were not known when it was made at
+/// their defaults: nobody changed them.
+fn with_defaults(recorded: &serde_json::Value) -> serde_json::Value {
+    serde_json::from_value::<StageSpec>(recorded.clone())
+        .and_then(serde_json::to_value)
+        .unwrap_or_else(|_| recorded.clone())
 }
 
 /// The stage in an input's recorded source: `rm/model`. Files are absolute.

@@ -1,12 +1,10 @@
 //! The records of runs: `runs/ID` in the cache.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::RunSummary;
 use super::sources::Source;
 use crate::config::Experiment;
 use crate::digest::Digest;
@@ -21,69 +19,20 @@ const MAX_FILE: u64 = 256 << 20;
 /// Runs kept without being asked; the oldest beyond that go.
 pub(super) const KEPT: usize = 1000;
 
-/// A run's record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RunRecord {
-    /// Its id.
-    pub run: String,
-    /// The experiment file.
-    pub experiment: PathBuf,
-    /// The version of this program.
-    pub moreline: String,
-    /// The process.
-    pub pid: u32,
-    /// The host.
-    pub host: String,
-    /// RFC 3339, UTC.
-    pub started: String,
-    /// RFC 3339, UTC; absent if the run is not over, or was killed.
-    #[serde(default)]
-    pub finished: Option<String>,
-    /// What it did; absent like `finished`.
-    #[serde(default)]
-    pub summary: Option<RunSummary>,
+/// What a run's record says of its life.
+#[derive(Deserialize)]
+struct Life {
+    pid: u32,
+    host: String,
+    /// Absent if the run is not over, or was killed.
+    finished: Option<String>,
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RunState {
-    /// Every stage's result is in the store.
-    Complete,
-    /// A stage failed.
-    Failed,
-    /// It was stopped.
-    Stopped,
-    /// It goes on, as far as this host can tell.
-    Running,
-    /// Its process is gone and left no summary.
-    Killed,
-}
-
-impl RunState {
-    /// The state's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::Failed => "failed",
-            Self::Stopped => "stopped",
-            Self::Running => "running",
-            Self::Killed => "killed",
-        }
-    }
-}
-
-impl RunRecord {
-    /// How the run ended. A run of another host without a summary counts as
-    /// running.
-    pub fn state(&self) -> RunState {
-        match &self.summary {
-            Some(summary) if summary.stopped => RunState::Stopped,
-            Some(summary) if summary.is_complete() => RunState::Complete,
-            Some(_) => RunState::Failed,
-            None if self.host != host() || is_alive(self.pid) => RunState::Running,
-            None => RunState::Killed,
-        }
+impl Life {
+    /// Whether the run goes on, as far as this host can tell: an unfinished one
+    /// of another host does.
+    fn goes_on(&self) -> bool {
+        self.finished.is_none() && (self.host != host() || is_alive(self.pid))
     }
 }
 
@@ -106,7 +55,7 @@ pub(super) struct Snapshot<'a> {
 }
 
 /// A file or model as a run found it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Serialize)]
 pub(super) struct RunSource {
     pub(super) path: PathBuf,
     pub(super) digest: Digest,
@@ -134,52 +83,27 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-/// The runs of a cache.
-#[derive(Debug, Clone, Copy)]
-pub struct Runs<'a> {
-    store: &'a Store,
-}
-
-impl<'a> Runs<'a> {
-    /// The runs of this cache.
-    pub fn of(store: &'a Store) -> Self {
-        Self { store }
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.store.root().join("runs")
-    }
-
-    /// The ids of all runs, newest first.
-    pub fn ids(&self) -> Result<Vec<String>, StoreError> {
-        let paths = entries(&self.dir())?.into_iter().rev();
-        let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
-        Ok(paths.filter_map(name).filter(|name| is_id(name)).collect())
-    }
-
-    /// Removes all but the newest `kept` runs, and returns what went.
-    pub fn prune(&self, kept: usize, dry_run: bool) -> Result<Vec<String>, StoreError> {
-        let mut gone = Vec::new();
-        for id in self.ids()?.into_iter().skip(kept) {
-            let record: Option<RunRecord> = self.read(&id, RUN_FILE);
-            if record.is_some_and(|run| run.state() == RunState::Running) {
-                continue;
-            }
-            if !dry_run {
-                remove_dir(&self.dir().join(&id))?;
-            }
+/// Removes the records of all runs but the newest `kept`, and of those that go
+/// on; returns what went.
+pub(super) fn prune(store: &Store, kept: usize) -> Result<Vec<String>, StoreError> {
+    let dir = store.root().join("runs");
+    let newest_first = entries(&dir)?.into_iter().rev();
+    let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+    let ids = newest_first.filter_map(name).filter(|name| is_id(name));
+    let mut gone = Vec::new();
+    for id in ids.skip(kept) {
+        let run = dir.join(&id);
+        if !life(&run).is_some_and(|life| life.goes_on()) {
+            remove_dir(&run)?;
             gone.push(id);
         }
-        Ok(gone)
     }
+    Ok(gone)
+}
 
-    fn read<T: serde::de::DeserializeOwned>(&self, id: &str, file: &str) -> Option<T> {
-        let read = || -> io::Result<T> {
-            let bytes = read_at_most(&self.dir().join(id).join(file), MAX_FILE)?;
-            Ok(serde_json::from_slice(&bytes)?)
-        };
-        read().ok()
-    }
+fn life(run: &Path) -> Option<Life> {
+    let bytes = read_at_most(&run.join(RUN_FILE), MAX_FILE).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// True for a name that can be a run's: nothing that leads elsewhere.
@@ -188,4 +112,36 @@ fn is_id(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(store: &Store, id: &str, record: &serde_json::Value) {
+        let dir = store.root().join("runs").join(id);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(RUN_FILE), record.to_string()).unwrap();
+    }
+
+    #[test]
+    fn the_oldest_runs_go_but_not_those_that_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().to_owned());
+        let run = |pid: u32, finished: Option<&str>| serde_json::json!({"pid": pid, "host": host(), "finished": finished});
+        let own = std::process::id();
+        write(&store, "20260101T000000-000001", &run(own, None));
+        write(&store, "20260101T000000-000002", &run(own, Some("then")));
+        // No process has this number.
+        write(
+            &store,
+            "20260101T000000-000003",
+            &run(i32::MAX as u32, None),
+        );
+        write(&store, "20260101T000000-000004", &run(own, Some("then")));
+        let gone = prune(&store, 1).unwrap();
+        assert_eq!(gone, ["20260101T000000-000003", "20260101T000000-000002"]);
+        let left = entries(&dir.path().join("runs")).unwrap().len();
+        assert_eq!(left, 2);
+    }
 }

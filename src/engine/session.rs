@@ -22,12 +22,6 @@ pub(super) struct Session<'a> {
     pub(super) latest: BTreeMap<String, StageKey>,
 }
 
-/// Every stage as the store shows it.
-pub(super) struct Survey {
-    /// In running order.
-    pub(super) stages: Vec<Seen>,
-}
-
 /// A stage as the store shows it.
 pub(super) struct Seen {
     pub(super) index: usize,
@@ -78,12 +72,12 @@ impl<'a> Session<'a> {
     }
 
     /// Every stage with its state, in running order.
-    pub(super) fn look(&self) -> Result<Survey, EngineError> {
+    pub(super) fn look(&self) -> Result<Vec<Seen>, EngineError> {
         self.look_at(&Chosen::all(self.graph.order().len()))
     }
 
     /// The chosen stages with their states, in running order.
-    pub(super) fn look_at(&self, chosen: &Chosen) -> Result<Survey, EngineError> {
+    pub(super) fn look_at(&self, chosen: &Chosen) -> Result<Vec<Seen>, EngineError> {
         let sources = self.sources(&chosen.wanted);
         let mut outputs: Vec<Option<Arc<Outputs>>> = vec![None; chosen.wanted.len()];
         let mut stages = Vec::with_capacity(outputs.len());
@@ -104,7 +98,7 @@ impl<'a> Session<'a> {
             outputs[index] = seen.record.as_ref().map(|r| Arc::new(r.outputs.clone()));
             stages.push(seen);
         }
-        Ok(Survey { stages })
+        Ok(stages)
     }
 
     fn see(

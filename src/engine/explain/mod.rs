@@ -9,7 +9,7 @@ use moreline_protocol::spec::StageKind;
 use serde::Serialize;
 
 use super::EngineError;
-use super::session::{Seen, Session, Survey};
+use super::session::{Seen, Session};
 use crate::config::{Experiment, Site};
 use crate::plan::{Change, StageKey, StageState};
 use crate::store::ActionRecord;
@@ -108,7 +108,7 @@ pub fn explain(
 }
 
 struct Explainer<'a> {
-    survey: &'a Survey,
+    survey: &'a [Seen],
     archive: Archive<'a>,
     /// Place in the survey of each stage, by name.
     places: HashMap<&'a str, usize>,
@@ -117,14 +117,14 @@ struct Explainer<'a> {
 }
 
 impl<'a> Explainer<'a> {
-    fn new(session: &'a Session<'a>, survey: &'a Survey) -> Self {
+    fn new(session: &'a Session<'a>, survey: &'a [Seen]) -> Self {
         let name = |seen: &Seen| session.graph.stage(seen.index).name.as_str();
-        let places = survey.stages.iter().enumerate();
+        let places = survey.iter().enumerate();
         Self {
             survey,
             archive: Archive::new(session),
             places: places.map(|(place, seen)| (name(seen), place)).collect(),
-            visited: vec![false; survey.stages.len()],
+            visited: vec![false; survey.len()],
             roots: Vec::new(),
         }
     }
@@ -139,7 +139,7 @@ impl<'a> Explainer<'a> {
         let survey = self.survey;
         let place = self.places[name.as_str()];
         self.visited[place] = true;
-        let seen = &survey.stages[place];
+        let seen = &survey[place];
         let past = self.archive.nearest(name, seen, gave)?;
         let (mut changes, mut unchanged) = (Vec::new(), Vec::new());
         if let Some((record, _)) = &past {
@@ -175,7 +175,7 @@ impl<'a> Explainer<'a> {
                     Change::Input { old: Some(old), .. } => old.digest,
                     _ => None,
                 };
-                causes.push(self.stage(self.survey.stages[place].index, gave)?);
+                causes.push(self.stage(self.survey[place].index, gave)?);
             }
         }
         Ok(causes)
