@@ -7,9 +7,7 @@
 use std::path::PathBuf;
 
 fn main() {
-    for file in ["shim.cpp", "fused.cpp", "fused.h", "rows.h"] {
-        println!("cargo:rerun-if-changed=src/{file}");
-    }
+    println!("cargo:rerun-if-changed=src");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     let Some(lib) = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
@@ -32,6 +30,7 @@ fn main() {
         ))
         .file("src/shim.cpp")
         .file("src/fused.cpp")
+        .file("src/attention.cpp")
         .compile("torch_ext_shim");
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());

@@ -26,6 +26,10 @@ use crate::store::AtPath;
 /// the machine; a few thousand cost nothing on a quiet one.
 const SPINS: &str = "2000";
 
+/// Ask for large pages: a training touches gigabytes, and page by page that is a
+/// good part of its first steps (glibc 2.35 and later, others take no notice).
+const HUGE_PAGES: &str = "glibc.malloc.hugetlb=1";
+
 /// How often the engine looks after a quiet worker.
 const POLL: Duration = Duration::from_millis(20);
 /// How long output may trickle in after a worker's end.
@@ -54,7 +58,8 @@ pub(super) fn run_worker(task: &Task<'_>, job: &Path, spawn: &Spawn<'_>) -> Resu
         .stdout(Stdio::piped())
         .stderr(errors)
         .process_group(0)
-        .env("GOMP_SPINCOUNT", SPINS);
+        .env("GOMP_SPINCOUNT", SPINS)
+        .env("GLIBC_TUNABLES", HUGE_PAGES);
     for name in secrets(task) {
         command.env_remove(name);
     }

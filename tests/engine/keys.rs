@@ -208,14 +208,14 @@ fn keys_are_pinned() {
         })
         .collect();
     insta::assert_snapshot!(keys.join("\n"), @r"
-    train-reward f4fa4a37cad5
-    evaluate-reward 14571137eebf
-    generate 3249e6009f14
-    score 364138740160
+    train-reward 8381ea741e3a
+    evaluate-reward 961e3029cb29
+    generate 2225252d78f7
+    score 4aa142c02483
     select 039e389c241a
-    sft 7c330a992cb2
-    perplexity 7db99d734dce
-    judge 1e0882fb2b1d
+    sft c50b92221c3d
+    perplexity f85d91b30def
+    judge 992eb1763f6f
     import e6a79b7c24ff
     ");
 }

@@ -1,5 +1,7 @@
 //! The device and its numerics.
 
+use std::sync::OnceLock;
+
 use moreline_protocol::event::Fingerprint;
 use moreline_protocol::job::Resources;
 use tch::{Cuda, Device, Kind, Tensor};
@@ -61,14 +63,19 @@ fn parse(name: &str) -> Result<Device, WorkerError> {
 }
 
 /// Lets oneDNN multiply fp32 matrices if it does so at full precision here: on
-/// some processors it is twice as fast, on others it rounds to bf16.
+/// some processors it is twice as fast, on others it rounds to bf16. Tried once
+/// per process, since meanwhile every thread's products take that route.
 fn choose_fp32_route() -> Result<&'static str, WorkerError> {
-    torch_ext_sys::set_float32_matmul_precision("medium")?;
-    if product_error() <= FP32_ERROR {
-        return Ok("medium");
-    }
-    torch_ext_sys::set_float32_matmul_precision("highest")?;
-    Ok("highest")
+    static ROUTE: OnceLock<Result<&str, torch_ext_sys::Error>> = OnceLock::new();
+    let route = ROUTE.get_or_init(|| {
+        torch_ext_sys::set_float32_matmul_precision("medium")?;
+        if product_error() <= FP32_ERROR {
+            return Ok("medium");
+        }
+        torch_ext_sys::set_float32_matmul_precision("highest")?;
+        Ok("highest")
+    });
+    Ok(route.clone()?)
 }
 
 /// Relative error of an fp32 product of the shape of a real layer.

@@ -10,7 +10,7 @@ use torch_sys::C_tensor;
 
 mod fused;
 
-pub use fused::{RotaryPlan, gather_rows, rms_norm, rotary_gather, swiglu};
+pub use fused::{TreePlan, rms_norm, swiglu, tree_attention};
 
 unsafe extern "C" {
     fn moreline_last_error() -> *const c_char;

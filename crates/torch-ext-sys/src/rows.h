@@ -97,6 +97,61 @@ inline void norm_backward(const float* __restrict g, const float* __restrict x_h
   for (std::int64_t i = 0; i < n; ++i) out[i] = rstd * (g[i] - x_hat[i] * mean);
 }
 
+// Elements of two rows by turns.
+MORELINE_CLONES
+inline void interleave(const std::uint16_t* __restrict a, const std::uint16_t* __restrict b,
+                       std::uint16_t* __restrict out, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    out[2 * i] = a[i];
+    out[2 * i + 1] = b[i];
+  }
+}
+
+// e^x to about 1e-7 of itself; 0 below -87, e^88 above 88. A power of two by its
+// bits, times a polynomial of degree 6 on [-ln 2 / 2, ln 2 / 2] (Taylor's).
+__attribute__((always_inline)) inline float exponential(float x) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  float y = x < -87.0f ? -87.0f : x;
+  y = y > 88.0f ? 88.0f : y;
+  float shifted = y * 1.44269504f + kRound;
+  float power = shifted - kRound;
+  float r = y - power * 0.693359375f + power * 2.12194440e-4f;
+  float p = 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  std::int32_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits - 0x4b400000 + 127) << 23;
+  float two;
+  std::memcpy(&two, &bits, sizeof two);
+  return x < -87.0f ? 0.0f : p * two;
+}
+
+// The gated product of one row, silu(gate) up; `out` may be `gate`.
+MORELINE_CLONES
+inline void gated(const float* gate, const float* up, float* out, std::int64_t n) {
+#pragma GCC ivdep
+  for (std::int64_t i = 0; i < n; ++i)
+    out[i] = gate[i] / (1.0f + exponential(-gate[i])) * up[i];
+}
+
+// Its gradients, given that of the product; they replace gate and up.
+MORELINE_CLONES
+inline void gated_backward(float* __restrict gate, float* __restrict up,
+                           const float* __restrict grad, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    float sigmoid = 1.0f / (1.0f + exponential(-gate[i]));
+    float silu = gate[i] * sigmoid;
+    float slope = sigmoid + silu * (1.0f - sigmoid);
+    gate[i] = grad[i] * up[i] * slope;
+    up[i] = grad[i] * silu;
+  }
+}
+
 // Rows of an element type in and out of fp32 buffers.
 template <typename T>
 struct Row;

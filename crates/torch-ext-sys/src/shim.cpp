@@ -81,18 +81,10 @@ int moreline_adamw(at::Tensor* parameter, at::Tensor* gradient,
   });
 }
 
-// The operations of fused.h; each writes new tensors through `results`.
-int moreline_gather_rows(const at::Tensor* x, const at::Tensor* index, const at::Tensor* inverse,
-                         at::Tensor** result) {
-  return guarded([&] { *result = new at::Tensor(moreline::gather_rows(*x, *index, *inverse)); });
-}
-
-int moreline_rotary_gather(const at::Tensor* qkv, const moreline::RotaryPlan* plan,
-                           at::Tensor** results) {
-  return guarded([&] {
-    auto made = moreline::rotary_gather(*qkv, *plan);
-    for (std::size_t i = 0; i < made.size(); ++i) results[i] = new at::Tensor(std::move(made[i]));
-  });
+// The operations of fused.h; each writes a new tensor through `result`.
+int moreline_tree_attention(const at::Tensor* qkv, const moreline::TreePlan* plan,
+                            at::Tensor** result) {
+  return guarded([&] { *result = new at::Tensor(moreline::tree_attention(*qkv, *plan)); });
 }
 
 int moreline_rms_norm(const at::Tensor* x, const at::Tensor* weight, double eps,

@@ -112,12 +112,18 @@ impl StageKind {
         match self {
             // 2: masters are read in fp32; rows without prompt or response are left out.
             // 3: histories say more, with evaluation while training.
-            Self::TrainReward | Self::Sft => 3,
+            // 4: attention by the kernel for trees; the common beginning of responses is
+            //    their prompt for `lm_loss` even where it is too short to be shared.
+            Self::TrainReward | Self::Sft => 4,
             // 2: rows without prompt or response are left out.
-            Self::Perplexity => 2,
+            // 3: attention by the kernel for trees.
+            Self::Perplexity => 3,
             // 2: responses share prefixes that not all of a row have.
-            Self::EvaluateReward | Self::Score | Self::Judge => 2,
-            Self::Generate | Self::Select | Self::Import => 1,
+            // 3: attention by the kernel for trees.
+            Self::EvaluateReward | Self::Score | Self::Judge => 3,
+            // 2: prompts are attended to by the kernel for trees.
+            Self::Generate => 2,
+            Self::Select | Self::Import => 1,
         }
     }
 }

@@ -1,26 +1,49 @@
-//! Attention over a packed batch, span by span in batches of similar shape.
+//! Attention over a packed batch of token trees: each span attends to itself
+//! causally and to its ancestors fully.
 //!
-//! Each span attends to itself causally and to its ancestors fully. Spans of
-//! similar size are padded into one call (padding exists here only, never in a
-//! linear layer); one large masked row would be many times slower.
+//! On the CPU one kernel takes whole trees. Elsewhere spans of similar size are
+//! padded into one call (padding exists there only, never in a linear layer);
+//! one large masked row would be many times slower.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::model::layers::{Attend, Heads, Rotary, attend_unfused};
 
-/// A span that attends: `len` queries at `start`, keys at the ancestors' tokens
-/// and its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A span of tokens in the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Item {
     /// First token in the batch.
     pub start: usize,
     /// Number of tokens.
     pub len: usize,
-    /// Ancestors as (start, length), root first.
-    pub ancestors: Vec<(usize, usize)>,
+    /// Place of the span it continues, before it in the list.
+    pub parent: Option<usize>,
 }
 
-impl Item {
+/// A span that attends: `len` queries at `start`, keys at the ancestors' tokens
+/// and its own.
+#[derive(Debug)]
+struct Path {
+    start: usize,
+    len: usize,
+    /// Ancestors as (start, length), root first.
+    ancestors: Vec<(usize, usize)>,
+}
+
+impl Path {
+    fn of(items: &[Item], item: &Item) -> Self {
+        let parents = std::iter::successors(item.parent, |&parent| items[parent].parent);
+        let mut ancestors: Vec<(usize, usize)> = parents
+            .map(|parent| (items[parent].start, items[parent].len))
+            .collect();
+        ancestors.reverse();
+        Self {
+            start: item.start,
+            len: item.len,
+            ancestors,
+        }
+    }
+
     fn prefix(&self) -> usize {
         self.ancestors.iter().map(|(_, len)| len).sum()
     }
@@ -30,7 +53,73 @@ impl Item {
     }
 }
 
-/// Padding allowed when an item joins a piece: this many query-key products
+/// How the tokens of a packed batch attend. Implements [`Attend`] for training
+/// and scoring; differentiable.
+#[derive(Debug)]
+pub enum AttentionPlan {
+    /// By the CPU's kernel: spans `[S, 3]` as (start, length, parent or -1).
+    Trees(Tensor),
+    /// By batches of similar spans.
+    Pieces(Pieces),
+}
+
+impl AttentionPlan {
+    /// A plan for `items` that cover `tokens` tokens; masks in `kind`.
+    pub fn new(items: &[Item], tokens: usize, kind: Kind, device: Device) -> Self {
+        if device != Device::Cpu || !matches!(kind, Kind::Float | Kind::BFloat16) {
+            return Self::Pieces(Pieces::new(items, tokens, kind, device));
+        }
+        let parent = |item: &Item| item.parent.map_or(-1, |parent| parent as i64);
+        let row = |item: &Item| [item.start as i64, item.len as i64, parent(item)];
+        let spans: Vec<i64> = items.iter().flat_map(row).collect();
+        Self::Trees(Tensor::from_slice(&spans).view([-1, 3]))
+    }
+}
+
+impl Attend for AttentionPlan {
+    fn attend(&self, _layer: usize, q_tnd: &Tensor, k_tkd: &Tensor, v_tkd: &Tensor) -> Tensor {
+        let heads = Heads {
+            queries: q_tnd.size()[1],
+            keys: k_tkd.size()[1],
+            size: q_tnd.size()[2],
+        };
+        match self {
+            Self::Trees(spans) => {
+                let qkv = Tensor::cat(&[q_tnd, k_tkd, v_tkd], 1).flatten(1, 2);
+                let none = Tensor::empty([0], (Kind::Float, Device::Cpu));
+                trees(spans, &qkv, heads, (&none, &none, 0))
+            }
+            Self::Pieces(pieces) => pieces.attend(q_tnd, k_tkd, v_tkd, heads),
+        }
+    }
+
+    fn attend_fused(&self, layer: usize, qkv: &Tensor, heads: Heads, rotary: &Rotary) -> Tensor {
+        match self {
+            Self::Trees(spans) => {
+                let turned = (&rotary.cos_th, &rotary.sin_th, rotary.dims);
+                trees(spans, qkv, heads, turned)
+            }
+            Self::Pieces(_) => attend_unfused(self, layer, qkv, heads, rotary),
+        }
+    }
+}
+
+fn trees(
+    spans: &Tensor,
+    qkv: &Tensor,
+    heads: Heads,
+    (cos, sin, rotated): (&Tensor, &Tensor, i64),
+) -> Tensor {
+    let plan = torch_ext_sys::TreePlan {
+        cos,
+        sin,
+        spans,
+        heads: [heads.queries, heads.keys, heads.size, rotated],
+    };
+    torch_ext_sys::tree_attention(qkv, &plan)
+}
+
+/// Padding allowed when a span joins a piece: this many query-key products
 /// cost about as much as one more call.
 const FREE_PADDING: usize = 4096;
 
@@ -44,10 +133,9 @@ struct Piece {
     mask: Option<Tensor>,
 }
 
-/// How the tokens of a packed batch attend. Implements [`Attend`] for training
-/// and scoring; differentiable.
+/// Spans in batches of similar shape.
 #[derive(Debug)]
-pub struct AttentionPlan {
+pub struct Pieces {
     pieces: Vec<Piece>,
     /// Token of each query row, piece after piece `[Q]`.
     query_index: Tensor,
@@ -55,69 +143,42 @@ pub struct AttentionPlan {
     key_index: Tensor,
     /// Query row of each token `[T]`.
     query_row: Tensor,
-    /// Token of each query row `[Q]`, -1 for padding.
-    query_token: Tensor,
-    /// Start of each token's key rows `[T + 1]`.
-    key_offsets: Tensor,
-    /// Key rows, token after token.
-    key_rows: Tensor,
 }
 
-impl AttentionPlan {
-    /// A plan for `items` that cover `tokens` tokens; masks in `kind`.
-    pub fn new(items: &[Item], tokens: usize, kind: Kind, device: Device) -> Self {
+impl Pieces {
+    fn new(items: &[Item], tokens: usize, kind: Kind, device: Device) -> Self {
+        let paths: Vec<Path> = items.iter().map(|item| Path::of(items, item)).collect();
         let mut rows = Rows::new(tokens);
-        let pieces = similar(items)
+        let pieces = similar(&paths)
             .iter()
             .map(|members| rows.add(members, kind, device))
             .collect();
         let place = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-        let (offsets, key_rows) = rows.keys_by_token();
         Self {
             pieces,
             query_index: place(&rows.query_index),
             key_index: place(&rows.key_index),
             query_row: place(&rows.query_row),
-            query_token: place(&rows.query_token),
-            key_offsets: place(&offsets),
-            key_rows: place(&key_rows),
         }
     }
 
-    /// Attention of gathered queries `[Q, N * D]`, keys and values
-    /// `[K, K heads * D]`; back to the order of the tokens, `[T, N * D]`.
-    fn attend_gathered(&self, [q, k, v]: [Tensor; 3], heads: Heads) -> Tensor {
-        let sizes = |rows: fn(&Piece) -> i64| -> Vec<i64> {
-            self.pieces
-                .iter()
-                .map(|piece| piece.batch * rows(piece))
-                .collect()
+    fn attend(&self, q_tnd: &Tensor, k_tkd: &Tensor, v_tkd: &Tensor, heads: Heads) -> Tensor {
+        let gather = |x: &Tensor, index: &Tensor, rows: fn(&Piece) -> i64| {
+            let sizes: Vec<i64> = self.pieces.iter().map(|p| p.batch * rows(p)).collect();
+            let rows = x.contiguous().index_select(0, index).flatten(1, 2);
+            rows.split_with_sizes(sizes.as_slice(), 0)
         };
-        let split = |x: &Tensor, sizes: &[i64]| x.split_with_sizes(sizes, 0);
-        let (query_sizes, key_sizes) = (sizes(|p| p.queries), sizes(|p| p.keys));
-        let (q, k, v) = (
-            split(&q, &query_sizes),
-            split(&k, &key_sizes),
-            split(&v, &key_sizes),
-        );
+        let q = gather(q_tnd, &self.query_index, |piece| piece.queries);
+        let k = gather(k_tkd, &self.key_index, |piece| piece.keys);
+        let v = gather(v_tkd, &self.key_index, |piece| piece.keys);
         let outs: Vec<Tensor> = self
             .pieces
             .iter()
             .enumerate()
             .map(|(i, piece)| piece.attend(&q[i], &k[i], &v[i], heads))
             .collect();
-        let out = Tensor::cat(&outs, 0);
-        if fusible(&out) {
-            torch_ext_sys::gather_rows(&out, &self.query_row, &self.query_token)
-        } else {
-            out.index_select(0, &self.query_row)
-        }
+        Tensor::cat(&outs, 0).index_select(0, &self.query_row)
     }
-}
-
-/// Whether the fused kernels take a tensor.
-fn fusible(x: &Tensor) -> bool {
-    x.device() == Device::Cpu && matches!(x.kind(), Kind::Float | Kind::BFloat16)
 }
 
 impl Piece {
@@ -141,47 +202,11 @@ impl Piece {
     }
 }
 
-impl Attend for AttentionPlan {
-    fn attend(&self, _layer: usize, q_tnd: &Tensor, k_tkd: &Tensor, v_tkd: &Tensor) -> Tensor {
-        let heads = Heads {
-            queries: q_tnd.size()[1],
-            keys: k_tkd.size()[1],
-            size: q_tnd.size()[2],
-        };
-        let gather =
-            |x: &Tensor, index: &Tensor| x.contiguous().index_select(0, index).flatten(1, 2);
-        let q = gather(q_tnd, &self.query_index);
-        let k = gather(k_tkd, &self.key_index);
-        let v = gather(v_tkd, &self.key_index);
-        self.attend_gathered([q, k, v], heads)
-    }
-
-    fn attend_fused(&self, layer: usize, qkv: &Tensor, heads: Heads, rotary: &Rotary) -> Tensor {
-        if !fusible(qkv) {
-            return attend_unfused(self, layer, qkv, heads, rotary);
-        }
-        let plan = torch_ext_sys::RotaryPlan {
-            cos: &rotary.cos_th,
-            sin: &rotary.sin_th,
-            query_index: &self.query_index,
-            key_index: &self.key_index,
-            query_row: &self.query_row,
-            key_offsets: &self.key_offsets,
-            key_rows: &self.key_rows,
-            heads: [heads.queries, heads.keys, heads.size, rotary.dims],
-        };
-        self.attend_gathered(torch_ext_sys::rotary_gather(qkv, &plan), heads)
-    }
-}
-
 /// The rows of all pieces, as they are laid out.
 struct Rows {
     query_index: Vec<i64>,
     key_index: Vec<i64>,
     query_row: Vec<i64>,
-    query_token: Vec<i64>,
-    /// (token, key row) of every key that is not padding.
-    keys: Vec<(i64, i64)>,
 }
 
 impl Rows {
@@ -190,35 +215,23 @@ impl Rows {
             query_index: Vec::new(),
             key_index: Vec::new(),
             query_row: vec![0; tokens],
-            query_token: Vec::new(),
-            keys: Vec::new(),
         }
     }
 
-    fn add(&mut self, members: &[&Item], kind: Kind, device: Device) -> Piece {
+    fn add(&mut self, members: &[&Path], kind: Kind, device: Device) -> Piece {
         let queries = members.iter().map(|m| m.len).max().unwrap_or(0);
         let keys = members.iter().map(|m| m.keys()).max().unwrap_or(0);
         for member in members {
             let own = member.start..member.start + member.len;
             for token in own.clone() {
-                self.query_row[token] = (self.query_token.len() + token - own.start) as i64;
+                self.query_row[token] = (self.query_index.len() + token - own.start) as i64;
             }
-            self.query_token.extend(own.clone().map(|t| t as i64));
-            self.query_token
-                .resize(self.query_token.len() + queries - member.len, -1);
             self.query_index.extend(padded(own.clone(), queries));
             let ancestors = member
                 .ancestors
                 .iter()
                 .flat_map(|&(start, len)| start..start + len);
-            let row = self.key_index.len() as i64;
-            let seen = ancestors.chain(own);
-            self.keys.extend(
-                seen.clone()
-                    .zip(row..)
-                    .map(|(token, row)| (token as i64, row)),
-            );
-            self.key_index.extend(padded(seen, keys));
+            self.key_index.extend(padded(ancestors.chain(own), keys));
         }
         let plain = members
             .iter()
@@ -229,20 +242,6 @@ impl Rows {
             keys: keys as i64,
             mask: (!plain).then(|| mask(members, queries, keys).to_kind(kind).to_device(device)),
         }
-    }
-
-    /// For each token where its key rows start, and the rows.
-    fn keys_by_token(&self) -> (Vec<i64>, Vec<i64>) {
-        let mut offsets = vec![0i64; self.query_row.len() + 1];
-        for &(token, _) in &self.keys {
-            offsets[token as usize + 1] += 1;
-        }
-        for i in 1..offsets.len() {
-            offsets[i] += offsets[i - 1];
-        }
-        let mut sorted = self.keys.clone();
-        sorted.sort_unstable();
-        (offsets, sorted.into_iter().map(|(_, row)| row).collect())
     }
 }
 
@@ -256,7 +255,7 @@ fn padded(rows: impl Iterator<Item = usize>, len: usize) -> Vec<i64> {
 
 /// Zero where a query may look, minus infinity elsewhere. Padding queries look
 /// at the first key, so that no row is empty and no NaN appears in gradients.
-fn mask(members: &[&Item], queries: usize, keys: usize) -> Tensor {
+fn mask(members: &[&Path], queries: usize, keys: usize) -> Tensor {
     let mut mask = vec![f32::NEG_INFINITY; members.len() * queries * keys];
     for (b, member) in members.iter().enumerate() {
         let prefix = member.prefix();
@@ -270,27 +269,112 @@ fn mask(members: &[&Item], queries: usize, keys: usize) -> Tensor {
     Tensor::from_slice(&mask).view(shape)
 }
 
-/// Items in batches of similar shape: sorted by size, cut where padding would
+/// Paths in batches of similar shape: sorted by size, cut where padding would
 /// cost more than another call.
-fn similar(items: &[Item]) -> Vec<Vec<&Item>> {
-    let mut sorted: Vec<&Item> = items.iter().collect();
-    sorted.sort_by_key(|item| (item.keys(), item.len, item.start));
-    let mut batches: Vec<Vec<&Item>> = Vec::new();
+fn similar(paths: &[Path]) -> Vec<Vec<&Path>> {
+    let mut sorted: Vec<&Path> = paths.iter().collect();
+    sorted.sort_by_key(|path| (path.keys(), path.len, path.start));
+    let mut batches: Vec<Vec<&Path>> = Vec::new();
     let (mut queries, mut keys) = (0, 0);
-    for item in sorted {
-        let joined = (queries.max(item.len), keys.max(item.keys()));
+    for path in sorted {
+        let joined = (queries.max(path.len), keys.max(path.keys()));
         if let Some(batch) = batches.last_mut() {
             let before = batch.len() * queries * keys;
             let after = (batch.len() + 1) * joined.0 * joined.1;
-            let own = item.len * item.keys();
+            let own = path.len * path.keys();
             if after - before - own <= FREE_PADDING.max(own / 5) {
-                batch.push(item);
+                batch.push(path);
                 (queries, keys) = joined;
                 continue;
             }
         }
-        batches.push(vec![item]);
-        (queries, keys) = (item.len, item.keys());
+        batches.push(vec![path]);
+        (queries, keys) = (path.len, path.keys());
     }
     batches
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind, Tensor};
+
+    use super::{AttentionPlan, Item, Pieces};
+    use crate::model::layers::Attend;
+
+    /// A root, two spans after it, one after the second, and a root of its own.
+    fn items() -> Vec<Item> {
+        let spans = [
+            (70, None),
+            (33, Some(0)),
+            (5, Some(0)),
+            (130, Some(2)),
+            (1, None),
+        ];
+        let mut start = 0;
+        let item = |(len, parent)| {
+            start += len;
+            Item {
+                start: start - len,
+                len,
+                parent,
+            }
+        };
+        spans.into_iter().map(item).collect()
+    }
+
+    /// The result of `plan` and the gradients of queries, keys and values.
+    fn run(plan: &AttentionPlan, inputs: &[Tensor; 3], grad: &Tensor) -> Vec<Tensor> {
+        let leaves = inputs
+            .each_ref()
+            .map(|x| x.detach().set_requires_grad(true));
+        let [q, k, v] = &leaves;
+        let out = plan.attend(0, q, k, v);
+        let grads = torch_ext_sys::grad(&[&out], &[grad], &[q, k, v]).unwrap();
+        let grads = grads.into_iter().map(Option::unwrap);
+        std::iter::once(out.detach()).chain(grads).collect()
+    }
+
+    #[test]
+    fn the_kernel_for_trees_equals_padded_batches_of_spans() {
+        tch::manual_seed(7);
+        let items = items();
+        let tokens: usize = items.iter().map(|item| item.len).sum();
+        let options = (Kind::Float, Device::Cpu);
+        for (queries, keys, size) in [(9, 3, 64), (4, 4, 80), (2, 1, 8)] {
+            let random = |heads| Tensor::randn([tokens as i64, heads, size], options);
+            let inputs = [random(queries), random(keys), random(keys)];
+            let grad = Tensor::randn([tokens as i64, queries * size], options);
+            let trees = AttentionPlan::new(&items, tokens, Kind::Float, Device::Cpu);
+            assert!(matches!(trees, AttentionPlan::Trees(_)));
+            let pieces = Pieces::new(&items, tokens, Kind::Float, Device::Cpu);
+            let pieces = AttentionPlan::Pieces(pieces);
+            let found = run(&trees, &inputs, &grad);
+            let expected = run(&pieces, &inputs, &grad);
+            for (found, expected) in found.iter().zip(&expected) {
+                let error = (found - expected).abs().max().double_value(&[]);
+                assert!(error < 1e-5, "{queries} heads of {size}: off by {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        tch::manual_seed(8);
+        let items = items();
+        let tokens: usize = items.iter().map(|item| item.len).sum();
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let options = (Kind::Float, Device::Cpu);
+            let random =
+                |heads: i64| Tensor::randn([tokens as i64, heads, 16], options).to_kind(kind);
+            let inputs = [random(6), random(2), random(2)];
+            let grad = Tensor::randn([tokens as i64, 96], options).to_kind(kind);
+            let plan = AttentionPlan::new(&items, tokens, kind, Device::Cpu);
+            let threads = tch::get_num_threads();
+            let many = run(&plan, &inputs, &grad);
+            tch::set_num_threads(1);
+            let one = run(&plan, &inputs, &grad);
+            tch::set_num_threads(threads);
+            assert_eq!(many, one, "{kind:?}");
+        }
+    }
 }

@@ -38,17 +38,20 @@ impl Packed {
         let mut tokens: Vec<i64> = Vec::new();
         let mut positions: Vec<i64> = Vec::new();
         let mut items = Vec::new();
+        // Tokens up to each item's end.
+        let mut depths: Vec<usize> = Vec::new();
         let mut placed = Vec::new();
         for group in groups {
             let first = items.len();
             for span in &group.spans {
-                let ancestors = ancestors(&items, span.parent.map(|parent| first + parent));
-                let depth: usize = ancestors.iter().map(|(_, len)| len).sum();
+                let parent = span.parent.map(|parent| first + parent);
+                let depth = parent.map_or(0, |parent| depths[parent]);
                 let item = Item {
                     start: tokens.len(),
                     len: span.tokens.len(),
-                    ancestors,
+                    parent,
                 };
+                depths.push(depth + item.len);
                 positions.extend((depth..depth + item.len).map(|p| p as i64));
                 tokens.extend(span.tokens.iter().map(|&t| i64::from(t)));
                 items.push(item);
@@ -91,15 +94,6 @@ impl Packed {
     pub fn sequences(&self, group: usize) -> usize {
         self.groups[group].sequences.len()
     }
-}
-
-fn ancestors(items: &[Item], parent: Option<usize>) -> Vec<(usize, usize)> {
-    let Some(parent) = parent.map(|index| &items[index]) else {
-        return Vec::new();
-    };
-    let mut chain = parent.ancestors.clone();
-    chain.push((parent.start, parent.len));
-    chain
 }
 
 impl Placed {
