@@ -32,8 +32,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// Bytes read at once when hashing.
-const CHUNK: usize = 1 << 20;
+/// Bytes read at once when hashing: few enough to be hashed from a core's own
+/// cache.
+const CHUNK: usize = 256 << 10;
 
 /// A SHA-256 digest, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::explain::ExplainArguments;
 use crate::engine::Selection;
 
 /// One experiment file, end to end: reward models, sampling, selection,
@@ -30,7 +31,7 @@ pub(super) enum Command {
     /// Say what `run` would do, and why
     Plan(PlanArguments),
     /// Say why a stage runs, field by field, and where the change began
-    Explain(ShowArguments),
+    Explain(ExplainArguments),
     /// List the stages with their results
     Status(QueryArguments),
     /// Show one stage: metrics, outputs, provenance, the text it fed
@@ -127,6 +128,9 @@ pub(super) struct PlanArguments {
     /// Exit with 1 if a run would compute something, with 2 if an input is missing
     #[arg(long)]
     pub(super) exit_code: bool,
+    /// Ask the site's cache layers, too, for what is not in the cache
+    #[arg(long)]
+    pub(super) remote: bool,
     /// Print the graph of stages instead
     #[arg(long, value_name = "FORMAT", conflicts_with = "json")]
     pub(super) graph: Option<GraphFormat>,
@@ -151,12 +155,15 @@ pub(super) enum GraphFormat {
 pub(super) struct QueryArguments {
     #[command(flatten)]
     pub(super) experiment: ExperimentArguments,
+    /// Ask the site's cache layers, too, for what is not in the cache
+    #[arg(long)]
+    pub(super) remote: bool,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }
 
-/// Arguments of `show` and `explain`.
+/// Arguments of `show`, and most of those of `explain`.
 #[derive(Debug, Args)]
 pub(super) struct ShowArguments {
     #[command(flatten)]

@@ -1,8 +1,11 @@
 //! `moreline explain`.
 
+use clap::Args;
+
 use super::args::ShowArguments;
 use super::error::CliError;
 use super::plan::state;
+use super::progress::{Detail, Progress};
 use super::session::Session;
 use super::table::columns;
 use super::terminal::{self, Colour};
@@ -12,12 +15,25 @@ use crate::plan::{Change, StageState};
 /// Longest value shown in a table, in characters.
 const LONGEST: usize = 40;
 
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    #[command(flatten)]
+    pub(super) stage: ShowArguments,
+    /// Ask the site's cache layers, too, for what is not in the cache
+    #[arg(long)]
+    pub(super) remote: bool,
+}
+
 /// Explains one stage.
-pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
-    let session = Session::open(&arguments.experiment)?;
-    let name = session.stage_name(&arguments.stage)?;
-    let explanation = engine::explain(&session.experiment, &session.site, &name)?;
-    if arguments.json {
+pub(super) fn run(arguments: &ExplainArguments) -> Result<(), CliError> {
+    let session = Session::open(&arguments.stage.experiment)?;
+    let name = session.stage_name(&arguments.stage.stage)?;
+    let progress = Progress::new(Detail::Quiet);
+    let remote = session.remote(arguments.remote, &progress);
+    let (experiment, site) = (&session.experiment, &session.site);
+    let explanation = engine::explain(experiment, site, &name, remote.as_ref())?;
+    if arguments.stage.json {
         return terminal::json(&explanation);
     }
     terminal::out(&as_text(&explanation))

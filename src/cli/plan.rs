@@ -3,6 +3,7 @@
 use super::args::PlanArguments;
 use super::error::{CliError, EXIT_DIFFERENT, EXIT_OK, EXIT_USAGE};
 use super::graph;
+use super::progress::{Detail, Progress};
 use super::session::Session;
 use super::table::columns;
 use super::terminal::{self, Colour};
@@ -13,7 +14,10 @@ use crate::plan::{Plan, PlannedStage, StageState};
 pub(super) fn run(arguments: &PlanArguments) -> Result<u8, CliError> {
     let session = Session::open(&arguments.experiment)?;
     let selection = arguments.selection.selection();
-    let plan = engine::plan_selected(&session.experiment, &session.site, &selection)?;
+    let progress = Progress::new(Detail::Quiet);
+    let remote = session.remote(arguments.remote, &progress);
+    let (experiment, site) = (&session.experiment, &session.site);
+    let plan = engine::plan_selected(experiment, site, &selection, remote.as_ref())?;
     if arguments.json {
         terminal::json(&plan)?;
     } else if let Some(format) = arguments.graph {

@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<u8, CliError> {
         selection: arguments.selection.selection(),
         fail_fast: arguments.fail_fast,
         cancel: interrupt::flag(),
-        environment: session::environment(),
+        environment: session::environment(&session.site),
         runner: &runner,
         worker: session::worker()?,
     };

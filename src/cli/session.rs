@@ -12,8 +12,10 @@ use moreline_protocol::artifact::{STEP, split_step};
 
 use super::args::{CacheTarget, ExperimentArguments};
 use super::error::CliError;
+use super::progress::Progress;
 use crate::config::{Experiment, LoadOptions, Site, load, load_site};
-use crate::engine::Environment;
+use crate::engine::{Environment, Remote};
+use crate::store::LayerSecrets;
 
 /// An experiment and its site.
 pub(super) struct Session {
@@ -65,6 +67,11 @@ impl Session {
         Ok(Self { experiment, site })
     }
 
+    /// The site's cache layers, if they are to be asked.
+    pub(super) fn remote<'a>(&self, asked: bool, progress: &'a Progress) -> Option<Remote<'a>> {
+        asked.then(|| Remote::open(&self.site, &environment(&self.site), progress))
+    }
+
     /// The stage of this name: a cell, or a stage of a single cell. What names a
     /// step stays.
     pub(super) fn stage_name(&self, name: &str) -> Result<String, CliError> {
@@ -107,12 +114,13 @@ fn user_config() -> Option<PathBuf> {
 }
 
 /// What the engine takes from the environment.
-pub(super) fn environment() -> Environment {
+pub(super) fn environment(site: &Site) -> Environment {
     let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     Environment {
         hf_token: text("HF_TOKEN"),
         hf_endpoint: text("HF_ENDPOINT"),
         offline: text("HF_HUB_OFFLINE").is_some_and(|value| value != "0"),
+        layer_secrets: LayerSecrets::of(&site.cache_layers, &lookup),
     }
 }
 

@@ -6,6 +6,7 @@ use super::args::QueryArguments;
 use super::error::CliError;
 use super::headline::headline;
 use super::plan::state;
+use super::progress::{Detail, Progress};
 use super::session::Session;
 use super::table::{columns, duration};
 use super::terminal;
@@ -14,7 +15,9 @@ use crate::engine::{self, RunView, StageView};
 /// Lists the stages with their results.
 pub(super) fn run(arguments: &QueryArguments) -> Result<(), CliError> {
     let session = Session::open(&arguments.experiment)?;
-    let view = engine::inspect(&session.experiment, &session.site)?;
+    let progress = Progress::new(Detail::Quiet);
+    let remote = session.remote(arguments.remote, &progress);
+    let view = engine::inspect_with(&session.experiment, &session.site, remote.as_ref())?;
     if arguments.json {
         return terminal::json(&as_json(&view));
     }

@@ -11,7 +11,7 @@ use super::names;
 use super::node::{Table, Value};
 use super::overrides;
 use super::resolve;
-use super::site::{Endpoint, Site};
+use super::site::{CacheLayer, Endpoint, LayerPlace, Site};
 use super::smoke;
 use super::source::{Sources, absolute};
 
@@ -123,6 +123,7 @@ fn resolve_site(
         };
         check::table(&subject, table, &schema, problems);
     }
+    resolve_layers(&mut document, sources, problems);
     for key in ["cache", "worker"] {
         if let Some(node) = document.get_mut(key)
             && let Value::String(path) = &mut node.value
@@ -137,6 +138,38 @@ fn resolve_site(
     serde_json::from_value(document.to_json())
         .map_err(|error| problems.push(Problem::nowhere(format!("cannot be read: {error}"))))
         .ok()
+}
+
+/// Folders of cache layers start from the site file; other URLs are checked.
+fn resolve_layers(document: &mut Table, sources: &Sources, problems: &mut Vec<Problem>) {
+    let Some(Value::Array(layers)) = document.get_mut("cache_layers").map(|node| &mut node.value)
+    else {
+        return;
+    };
+    for layer in layers {
+        let Value::Table(table) = &mut layer.value else {
+            continue;
+        };
+        let Some(node) = table.get_mut("url") else {
+            continue;
+        };
+        let Value::String(url) = &mut node.value else {
+            continue;
+        };
+        let place = CacheLayer::at(url).place();
+        match place {
+            Ok(LayerPlace::Folder(_)) => {
+                let resolved = absolute(&sources.get(node.base).directory, url);
+                *url = resolved.to_string_lossy().into_owned();
+            }
+            Ok(LayerPlace::Bucket { .. }) => {}
+            Err(problem) => problems.push(
+                Problem::at(&node.at, problem, "not the URL of a cache layer").hint(
+                    "write a folder, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX",
+                ),
+            ),
+        }
+    }
 }
 
 fn errors(path: &Path, mut problems: Vec<Problem>, sources: &Sources) -> ConfigErrors {

@@ -35,5 +35,5 @@ pub use error::{ConfigError, ConfigErrors};
 pub use experiment::{Experiment, ModelDecl, ModelSource, Referent, RowsDecl, StageDecl};
 pub use load::{LoadOptions, load, load_site};
 pub use schema::{schema, site_schema};
-pub use site::{Endpoint, Site};
+pub use site::{CacheLayer, Endpoint, LayerMode, LayerPlace, Site};
 pub use suggest::closest;

@@ -25,8 +25,120 @@ pub struct Site {
     pub worker: Option<PathBuf>,
     /// Whether each run's folder gets TensorBoard event files; it does if absent.
     pub tensorboard: Option<bool>,
+    /// Caches shared with others, asked in this order for what this machine's
+    /// cache lacks.
+    pub cache_layers: Vec<CacheLayer>,
     /// OpenAI-compatible endpoints by name.
     pub endpoint: BTreeMap<String, Endpoint>,
+}
+
+/// A cache shared with others, in a folder or a bucket. Trust those who may
+/// write to it: a result is taken for what its key says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CacheLayer {
+    /// A folder, or `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or
+    /// `az://CONTAINER/PREFIX`.
+    pub url: String,
+    /// `read`, or `read-write` to give it what is computed here.
+    #[serde(default)]
+    pub mode: LayerMode,
+    /// URL of the service, if it is not the public one.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// Region of an S3 bucket.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Storage account of an Azure container.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Name of the environment variable that holds the S3 access key's id.
+    #[serde(default)]
+    pub key_id_env: Option<String>,
+    /// Name of the environment variable that holds the secret: the S3 secret
+    /// key, the Azure access key, or a Google service account's JSON.
+    #[serde(default)]
+    pub secret_env: Option<String>,
+    /// Name of the environment variable that holds a session token (S3) or a
+    /// bearer token (Azure).
+    #[serde(default)]
+    pub token_env: Option<String>,
+    /// Seconds before a request counts as failed.
+    #[serde(default = "layer_timeout")]
+    pub timeout_s: f64,
+    /// Times a failed request is tried again.
+    #[serde(default = "layer_retries")]
+    pub retries: u32,
+}
+
+/// What may be done with a layer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerMode {
+    /// Results are taken from it.
+    #[default]
+    Read,
+    /// And what is computed here is given to it.
+    ReadWrite,
+}
+
+/// Where a layer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LayerPlace {
+    /// In a folder.
+    Folder(PathBuf),
+    /// In a bucket or container.
+    Bucket {
+        /// `s3`, `gs` or `az`.
+        scheme: &'static str,
+        /// The bucket's name.
+        bucket: String,
+        /// What names in it begin with; may be empty.
+        prefix: String,
+    },
+}
+
+impl CacheLayer {
+    /// A layer at a URL, all else as it is by default: read, without credentials.
+    pub fn at(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            mode: LayerMode::Read,
+            endpoint: None,
+            region: None,
+            account: None,
+            key_id_env: None,
+            secret_env: None,
+            token_env: None,
+            timeout_s: layer_timeout(),
+            retries: layer_retries(),
+        }
+    }
+
+    /// Where it is, or what is wrong with its URL.
+    pub fn place(&self) -> Result<LayerPlace, String> {
+        let Some((scheme, rest)) = self.url.split_once("://") else {
+            return Ok(LayerPlace::Folder(PathBuf::from(&self.url)));
+        };
+        let Some(scheme) = ["s3", "gs", "az"].into_iter().find(|known| *known == scheme) else {
+            return Err(format!("`{scheme}` is no kind of cache layer"));
+        };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() || bucket.contains(['@', '?', '#']) {
+            return Err(format!("`{rest}` does not begin with the name of a bucket"));
+        }
+        Ok(LayerPlace::Bucket {
+            scheme,
+            bucket: bucket.to_owned(),
+            prefix: prefix.trim_matches('/').to_owned(),
+        })
+    }
+
+    /// The environment variables it names.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        let names = [&self.key_id_env, &self.secret_env, &self.token_env];
+        names.into_iter().filter_map(|name| name.as_deref())
+    }
 }
 
 /// An OpenAI-compatible HTTP endpoint.
@@ -60,4 +172,34 @@ fn timeout() -> f64 {
 }
 fn retries() -> u32 {
     5
+}
+fn layer_timeout() -> f64 {
+    30.0
+}
+fn layer_retries() -> u32 {
+    2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(url: &str) -> Result<LayerPlace, String> {
+        CacheLayer::at(url).place()
+    }
+
+    #[test]
+    fn urls_are_told_apart() {
+        let bucket = |scheme, bucket: &str, prefix: &str| LayerPlace::Bucket {
+            scheme,
+            bucket: bucket.into(),
+            prefix: prefix.into(),
+        };
+        assert_eq!(place("s3://b/a/c/").unwrap(), bucket("s3", "b", "a/c"));
+        assert_eq!(place("gs://b").unwrap(), bucket("gs", "b", ""));
+        assert_eq!(place("/shared").unwrap(), LayerPlace::Folder("/shared".into()));
+        for wrong in ["ftp://b", "s3:///x", "s3://key:secret@b/x"] {
+            assert!(place(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use super::session::Session;
 use super::sources::Source;
 use crate::config::Site;
 use crate::event::RunEvent;
-use crate::store::{Attempts, GitState};
+use crate::store::{Attempts, GitState, Layers};
 
 /// What every stage of a run shares.
 pub(super) struct Context<'a> {
@@ -25,6 +25,8 @@ pub(super) struct Context<'a> {
     /// Set before the first stage runs.
     pub(super) attempts: OnceLock<Attempts>,
     git: OnceLock<Option<GitState>>,
+    /// Opened when they are first asked.
+    pub(super) layers: OnceLock<Layers>,
 }
 
 impl<'a> Context<'a> {
@@ -43,6 +45,7 @@ impl<'a> Context<'a> {
             journal,
             attempts: OnceLock::new(),
             git: OnceLock::new(),
+            layers: OnceLock::new(),
         }
     }
 

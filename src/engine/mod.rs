@@ -6,6 +6,7 @@ mod error;
 mod explain;
 mod inputs;
 mod journal;
+mod layers;
 mod metrics;
 mod models;
 mod options;
@@ -25,8 +26,9 @@ mod view;
 
 pub use error::EngineError;
 pub use explain::{Compared, ExplainedStage, Explanation, Found, Root, explain};
+pub use layers::Remote;
 pub use options::{Environment, Observer, RunOptions, Silent};
-pub use runner::{StageFailure, StageRunner};
+pub use runner::{KnownInputs, NothingKnown, StageFailure, StageRunner};
 pub use selection::Selection;
 pub use summary::{RunSummary, StageSummary};
 pub use view::{RunView, StageView};
@@ -67,7 +69,7 @@ pub fn run(
         experiment: &experiment.with_stages(&chosen.wanted),
     };
     let mut sources = session.sources(&chosen.wanted);
-    let checked = inputs.check_sources(&sources)?;
+    let checked = inputs.check_sources(&sources, &session.store)?;
     if models::pin(&mut session, &sources, options, &journal)? {
         sources = session.sources(&chosen.wanted);
     }
@@ -84,7 +86,7 @@ pub fn run(
             return Err(error.into());
         }
         if !checked {
-            inputs.check()?;
+            inputs.check(&context.sources, &session.store)?;
         }
         journal.write(&experiment.path, &started, None)?;
         journal.write_snapshot(&Snapshot::new(experiment, &context.sources))?;
@@ -129,16 +131,18 @@ fn finish(context: &Context<'_>, summary: &RunSummary, started: &str) {
 
 /// What [`run`] would do. Reads only, takes no locks.
 pub fn plan(experiment: &Experiment, site: &Site) -> Result<Plan, EngineError> {
-    plan_selected(experiment, site, &Selection::default())
+    plan_selected(experiment, site, &Selection::default(), None)
 }
 
-/// What [`run`] would do with a selection of the stages.
+/// What [`run`] would do with a selection of the stages. With `remote` the
+/// site's cache layers are asked for what the store lacks.
 pub fn plan_selected(
     experiment: &Experiment,
     site: &Site,
     selection: &Selection,
+    remote: Option<&Remote<'_>>,
 ) -> Result<Plan, EngineError> {
-    let session = Session::open(experiment, site)?;
+    let session = Session::open(experiment, site)?.with_remote(remote);
     let chosen = session.choose(selection)?;
     let names = |index| session.graph.stage(index).name.clone();
     let planned = |seen: Seen| {
@@ -149,7 +153,7 @@ pub fn plan_selected(
             cell: stage.cell.clone(),
             needs: session.graph.upstream(seen.index).map(names).collect(),
             key: seen.key,
-            why: seen.state.reason(),
+            why: seen.why(),
             state: seen.state,
         }
     };
@@ -165,7 +169,17 @@ pub fn plan_selected(
 /// Every stage with its record, if committed, and readable paths of its
 /// outputs. Takes no locks; writes nothing but views of directories.
 pub fn inspect(experiment: &Experiment, site: &Site) -> Result<RunView, EngineError> {
-    let session = Session::open(experiment, site)?;
+    inspect_with(experiment, site, None)
+}
+
+/// The same; with `remote` the site's cache layers are asked for what the store
+/// lacks. Outputs that only a layer has get no paths.
+pub fn inspect_with(
+    experiment: &Experiment,
+    site: &Site,
+    remote: Option<&Remote<'_>>,
+) -> Result<RunView, EngineError> {
+    let session = Session::open(experiment, site)?.with_remote(remote);
     let seen = session.look()?.into_iter();
     let stages = seen.map(|seen| stage_view(&session, seen));
     let stages = stages.collect::<Result<_, _>>()?;
@@ -182,7 +196,7 @@ pub fn inspect(experiment: &Experiment, site: &Site) -> Result<RunView, EngineEr
 fn stage_view(session: &Session<'_>, seen: Seen) -> Result<StageView, EngineError> {
     let stage = session.graph.stage(seen.index);
     let mut outputs = BTreeMap::new();
-    if let Some(record) = &seen.record {
+    if let Some(record) = seen.record.as_ref().filter(|_| seen.layer.is_none()) {
         for (name, output) in &record.outputs {
             outputs.insert(name.clone(), session.store.view(name, output)?);
         }

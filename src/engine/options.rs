@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::runner::StageRunner;
 use super::selection::Selection;
 use crate::event::RunEvent;
+use crate::store::LayerSecrets;
 
 /// Settings the command line takes from the process's environment.
 #[derive(Clone, Default)]
@@ -17,6 +18,8 @@ pub struct Environment {
     pub hf_endpoint: Option<String>,
     /// Fetch nothing; use what is cached.
     pub offline: bool,
+    /// Credentials of the site's cache layers.
+    pub layer_secrets: LayerSecrets,
 }
 
 impl std::fmt::Debug for Environment {
@@ -25,6 +28,7 @@ impl std::fmt::Debug for Environment {
             .field("hf_token", &self.hf_token.as_ref().map(|_| "(set)"))
             .field("hf_endpoint", &self.hf_endpoint)
             .field("offline", &self.offline)
+            .field("layer_secrets", &self.layer_secrets)
             .finish()
     }
 }

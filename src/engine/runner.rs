@@ -1,6 +1,7 @@
 //! The part of running a stage that knows what records mean.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use moreline_protocol::event::{Event, Metrics};
@@ -79,6 +80,28 @@ pub trait StageRunner: Sync {
     fn after_worker(&self, job: &Job) -> Result<Option<Metrics>, StageFailure>;
 
     /// Reads the experiment's input files before anything runs; every problem
-    /// found.
-    fn check_inputs(&self, experiment: &Experiment) -> Vec<StageFailure>;
+    /// found. `known` remembers which files were found sound before.
+    fn check_inputs(&self, experiment: &Experiment, known: &dyn KnownInputs) -> Vec<StageFailure>;
+}
+
+/// Input files that were checked before. Told apart by their bytes, not their
+/// paths.
+pub trait KnownInputs {
+    /// True if a file of these bytes was found sound, read in this way.
+    fn is_sound(&self, path: &Path, way: &str) -> bool;
+
+    /// Remembers that a file was found sound, read in this way.
+    fn found_sound(&self, path: &Path, way: &str);
+}
+
+/// Knows nothing: every file is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NothingKnown;
+
+impl KnownInputs for NothingKnown {
+    fn is_sound(&self, _: &Path, _: &str) -> bool {
+        false
+    }
+
+    fn found_sound(&self, _: &Path, _: &str) {}
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::resolve::{Outputs, Resolved, past, present, resolve};
 use super::selection::Chosen;
 use super::sources::{self, Source};
-use super::{EngineError, cache_dir};
+use super::{EngineError, Remote, cache_dir};
 use crate::config::{Experiment, Site};
 use crate::plan::{Graph, StageKey, StageState, StageVersion, rerun_reason};
 use crate::store::{ActionRecord, Lookup, ModelLock, Store, StoreError};
@@ -20,6 +20,8 @@ pub(super) struct Session<'a> {
     pub(super) store: Store,
     pub(super) pins: ModelLock,
     pub(super) latest: BTreeMap<String, StageKey>,
+    /// Asked for what the store lacks.
+    remote: Option<&'a Remote<'a>>,
 }
 
 /// A stage as the store shows it.
@@ -30,6 +32,18 @@ pub(super) struct Seen {
     /// What is written now, inputs as far as they are known.
     pub(super) present: StageVersion,
     pub(super) record: Option<Box<ActionRecord>>,
+    /// The cache layer that has the result, if only it has.
+    pub(super) layer: Option<String>,
+}
+
+impl Seen {
+    /// Why the stage is in its state, in one line.
+    pub(super) fn why(&self) -> String {
+        match &self.layer {
+            Some(layer) => format!("to be fetched from {layer}"),
+            None => self.state.reason(),
+        }
+    }
 }
 
 impl<'a> Session<'a> {
@@ -43,7 +57,13 @@ impl<'a> Session<'a> {
             store,
             pins: ModelLock::of(&experiment.path)?,
             latest,
+            remote: None,
         })
+    }
+
+    /// The same, which also looks into the site's cache layers.
+    pub(super) fn with_remote(self, remote: Option<&'a Remote<'a>>) -> Self {
+        Self { remote, ..self }
     }
 
     /// The index of the stage of exactly this name.
@@ -94,6 +114,7 @@ impl<'a> Session<'a> {
             if chosen.forced[index] && seen.key.is_some() {
                 let reason = FORCED.into();
                 (seen.state, seen.record) = (StageState::Run { reason }, None);
+                seen.layer = None;
             }
             outputs[index] = seen.record.as_ref().map(|r| Arc::new(r.outputs.clone()));
             stages.push(seen);
@@ -107,15 +128,22 @@ impl<'a> Session<'a> {
         resolved: Resolved,
         present: StageVersion,
     ) -> Result<Seen, EngineError> {
+        let mut layer = None;
         let (key, state, record) = match resolved {
             Resolved::Missing(inputs) => (None, StageState::MissingInput { inputs }, None),
             Resolved::Waiting(after) => (None, StageState::Maybe { after }, None),
             Resolved::Ready(ready) => match self.store.lookup(&ready.key)? {
                 Lookup::Committed(record) => (Some(ready.key), StageState::Cached, Some(record)),
-                lookup => {
-                    let reason = self.reason(index, &present, &lookup)?;
-                    (Some(ready.key), StageState::Run { reason }, None)
-                }
+                lookup => match self.elsewhere(index, &ready.key) {
+                    Some((record, name)) => {
+                        layer = Some(name);
+                        (Some(ready.key), StageState::Cached, Some(Box::new(record)))
+                    }
+                    None => {
+                        let reason = self.reason(index, &present, &lookup)?;
+                        (Some(ready.key), StageState::Run { reason }, None)
+                    }
+                },
             },
         };
         Ok(Seen {
@@ -124,7 +152,13 @@ impl<'a> Session<'a> {
             state,
             present,
             record,
+            layer,
         })
+    }
+
+    /// What a cache layer has for a key, if layers are asked at all.
+    fn elsewhere(&self, index: usize, key: &StageKey) -> Option<(ActionRecord, String)> {
+        self.remote?.find(key, self.graph.stage(index))
     }
 
     /// Why a stage has to run.

@@ -3,18 +3,14 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use crate::config::ModelSource;
 use crate::digest::Digest;
 use crate::plan::{Dependency, Graph};
-use crate::store::{FileStat, HubModel, Manifest, ManifestEntry, ModelLock, Store, StoreError};
+use crate::store::{FileStat, Hashed, HubModel, Manifest, ManifestEntry, ModelLock, Store, StoreError};
 
 /// Files of a model directory that can change what a worker computes.
 const MODEL_FILES: [&str; 5] = ["json", "safetensors", "jinja", "txt", "model"];
-/// Hashing runs at most on this many threads.
-const THREADS: usize = 8;
 
 /// What became of looking for one source.
 #[derive(Debug, Clone)]
@@ -69,95 +65,109 @@ pub(super) fn find(
             );
         }
     }
-    let tasks: Vec<_> = tasks.into_iter().collect();
-    let next = AtomicUsize::new(0);
-    let found = Mutex::new(HashMap::new());
-    let work = || {
-        while let Some((name, from)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let source = look(name, from, store, pins);
-            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.insert((*name).to_owned(), source);
-        }
-    };
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS));
-    std::thread::scope(|scope| {
-        for _ in 1..cores.min(tasks.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let listed: Vec<_> = tasks
+        .into_iter()
+        .map(|(name, from)| (name, from, files(&from)))
+        .collect();
+    let paths = listed.iter().flat_map(|(.., files)| files.iter().flatten());
+    let hashed = store.digest_all(paths.map(|(_, path)| path.clone()).collect());
+    listed
+        .into_iter()
+        .map(|(name, from, files)| {
+            let source = look(name, &from, files, &hashed, store, pins);
+            (name.to_owned(), source)
+        })
+        .collect()
 }
 
-fn look(name: &str, from: &Dependency<'_>, store: &Store, pins: &ModelLock) -> Source {
+/// The files of a source by their names in it; those of a hub are known
+/// without being read.
+fn files(from: &Dependency<'_>) -> Files {
     match from {
+        Dependency::Model(ModelSource::Path(path)) if path.is_dir() => model_files(path),
+        Dependency::Model(ModelSource::Path(path)) => Ok(vec![(String::new(), path.clone())]),
+        Dependency::Rows(path) => Ok(vec![(String::new(), path.to_path_buf())]),
+        Dependency::Model(ModelSource::Hub { .. }) | Dependency::Stage { .. } => Ok(Vec::new()),
+    }
+}
+
+type Files = Result<Vec<(String, PathBuf)>, StoreError>;
+
+fn look(
+    name: &str,
+    from: &Dependency<'_>,
+    files: Files,
+    hashed: &HashMap<PathBuf, Hashed>,
+    store: &Store,
+    pins: &ModelLock,
+) -> Source {
+    let path = match from {
         Dependency::Model(ModelSource::Hub { repo, revision }) => {
             let model = HubModel {
                 repo: repo.clone(),
                 revision: revision.clone(),
             };
-            match pins.get(&model) {
-                Some(pinned) => Source::Ready(ReadySource {
-                    path: store.hub_dir(&model, pinned),
-                    digest: pinned.digest(),
-                    hub: Some(model),
-                    files: Vec::new(),
-                }),
-                None => Source::Unpinned(model),
-            }
+            return hub(model, store, pins);
         }
-        Dependency::Model(ModelSource::Path(path)) => found(name, path, model(name, path, store)),
-        Dependency::Rows(path) => found(name, path, file(path, store)),
-        Dependency::Stage { .. } => Source::Missing(format!("`{name}`")),
+        Dependency::Stage { .. } => return Source::Missing(format!("`{name}`")),
+        Dependency::Model(ModelSource::Path(path)) => path,
+        Dependency::Rows(path) => *path,
+    };
+    let problem = match files {
+        Ok(files) => match ready(path, &files, hashed) {
+            Ok(source) => return Source::Ready(source),
+            Err(problem) => problem,
+        },
+        Err(error) => error.to_string(),
+    };
+    match path.exists() {
+        false => Source::Missing(format!("`{name}`: {} does not exist", path.display())),
+        true => Source::Missing(format!("`{name}`: {problem}")),
     }
 }
 
-fn found(name: &str, path: &Path, result: Result<ReadySource, StoreError>) -> Source {
-    match result {
-        Ok(source) => Source::Ready(source),
-        Err(_) if !path.exists() => {
-            Source::Missing(format!("`{name}`: {} does not exist", path.display()))
-        }
-        Err(error) => Source::Missing(format!("`{name}`: {error}")),
+fn hub(model: HubModel, store: &Store, pins: &ModelLock) -> Source {
+    match pins.get(&model) {
+        Some(pinned) => Source::Ready(ReadySource {
+            path: store.hub_dir(&model, pinned),
+            digest: pinned.digest(),
+            hub: Some(model),
+            files: Vec::new(),
+        }),
+        None => Source::Unpinned(model),
     }
 }
 
-fn file(path: &Path, store: &Store) -> Result<ReadySource, StoreError> {
-    let (digest, stat) = store.digest_and_stat(path)?;
+/// A file, or a model's directory, whose files are hashed; else what is wrong.
+fn ready(
+    path: &Path,
+    files: &[(String, PathBuf)],
+    hashed: &HashMap<PathBuf, Hashed>,
+) -> Result<ReadySource, String> {
+    let mut entries = Vec::new();
+    let mut seen = Vec::new();
+    for (name, file) in files {
+        let (digest, stat) = match hashed.get(file) {
+            Some(Ok(hashed)) => *hashed,
+            Some(Err(error)) => return Err(error.to_string()),
+            None => return Err(format!("{} was not read", file.display())),
+        };
+        let (path, size) = (name.clone(), stat.size());
+        entries.push(ManifestEntry { path, size, digest });
+        seen.push((file.clone(), stat));
+    }
+    let digest = match entries.as_slice() {
+        [only] if only.path.is_empty() => only.digest,
+        _ if entries.iter().any(|entry| entry.path == "config.json") => {
+            Manifest::new(entries).digest()
+        }
+        _ => return Err(format!("{} holds no config.json", path.display())),
+    };
     Ok(ReadySource {
         path: path.to_owned(),
         digest,
         hub: None,
-        files: vec![(path.to_owned(), stat)],
-    })
-}
-
-fn model(name: &str, path: &Path, store: &Store) -> Result<ReadySource, StoreError> {
-    if !path.is_dir() {
-        return file(path, store);
-    }
-    let mut entries = Vec::new();
-    let mut files = Vec::new();
-    for (name, file) in model_files(path)? {
-        let (digest, stat) = store.digest_and_stat(&file)?;
-        entries.push(ManifestEntry {
-            path: name,
-            size: stat.size(),
-            digest,
-        });
-        files.push((file, stat));
-    }
-    if !entries.iter().any(|entry| entry.path == "config.json") {
-        return Err(StoreError::Output {
-            name: name.to_owned(),
-            problem: format!("{} holds no config.json", path.display()),
-        });
-    }
-    Ok(ReadySource {
-        path: path.to_owned(),
-        digest: Manifest::new(entries).digest(),
-        hub: None,
-        files,
+        files: seen,
     })
 }
 

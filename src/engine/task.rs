@@ -114,6 +114,11 @@ impl Task<'_> {
             Lookup::Lost { digest, .. } => store.quarantine(&digest)?,
             Lookup::Absent => {}
         }
+        if !self.forced
+            && let Some(record) = self.context.fetch_result(key, self.stage)?
+        {
+            return Ok(TaskEnd::Done { record, ran: false });
+        }
         self.context.event(&RunEvent::StageStarted {
             stage: self.stage.name.clone(),
             kind: self.stage.spec.kind(),
@@ -126,6 +131,7 @@ impl Task<'_> {
         }
         store.commit(&record)?;
         store.remove_partial(key)?;
+        self.context.give_result(&record);
         Ok(TaskEnd::Done { record, ran: true })
     }
 

@@ -9,7 +9,7 @@ use moreline_protocol::spec::StageSpec;
 use super::finish_embedded;
 use super::remote::{Remote, judge_remote};
 use crate::config::{Experiment, Site};
-use crate::engine::{StageFailure, StageRunner};
+use crate::engine::{KnownInputs, StageFailure, StageRunner};
 use crate::records;
 
 /// Looks a variable up in the environment the command line was started in.
@@ -48,8 +48,8 @@ impl StageRunner for Runner<'_> {
         }
     }
 
-    fn check_inputs(&self, experiment: &Experiment) -> Vec<StageFailure> {
-        let mut problems = records::check_inputs(experiment);
+    fn check_inputs(&self, experiment: &Experiment, known: &dyn KnownInputs) -> Vec<StageFailure> {
+        let mut problems = records::check_inputs(experiment, known);
         for stage in &experiment.stages {
             if let StageSpec::Judge(spec) = &stage.spec
                 && spec.endpoint.is_some()

@@ -10,7 +10,11 @@ use moreline_protocol::spec::{OneOrMany, StageSpec};
 
 use super::{RecordsError, import};
 use crate::config::{Experiment, ModelSource, Referent, RowsDecl};
-use crate::engine::StageFailure;
+use crate::engine::{KnownInputs, StageFailure};
+
+/// Raised when a check finds more than before, or less: files found sound by
+/// another one are read again.
+const CHECK_VERSION: u32 = 1;
 
 /// What a file is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,9 +31,10 @@ type Use = (PathBuf, ReadAs, u64, Option<u64>);
 
 /// Reads and checks every row file and every local model that a stage of the
 /// experiment uses: the rows the stages take, and the models' headers. Files
-/// that do not exist are left to the plan, which names their stages. Returns
-/// every problem found.
-pub fn check_inputs(experiment: &Experiment) -> Vec<StageFailure> {
+/// that do not exist are left to the plan, which names their stages, and row
+/// files that are known to be sound are not read again. Returns every problem
+/// found.
+pub fn check_inputs(experiment: &Experiment, known: &dyn KnownInputs) -> Vec<StageFailure> {
     let mut uses: BTreeMap<Use, &StageSpec> = BTreeMap::new();
     for stage in &experiment.stages {
         for used in uses_of(experiment, &stage.spec) {
@@ -39,7 +44,7 @@ pub fn check_inputs(experiment: &Experiment) -> Vec<StageFailure> {
     let mut problems: Vec<StageFailure> = uses
         .into_iter()
         .filter(|((path, ..), _)| path.exists())
-        .filter_map(|(used, spec)| check(&used, spec).err())
+        .filter_map(|(used, spec)| check_unless_known(&used, spec, known).err())
         .collect();
     problems.extend(experiment.stages.iter().filter_map(|stage| {
         let (problem, hint) = trained_parts(experiment, &stage.spec)?;
@@ -120,6 +125,29 @@ fn references(spec: &StageSpec, field: &str) -> Vec<String> {
         .unwrap_or_default()
 }
 
+fn check_unless_known(
+    used: &Use,
+    spec: &StageSpec,
+    known: &dyn KnownInputs,
+) -> Result<(), StageFailure> {
+    let (path, read_as, offset, limit) = used;
+    if *read_as == ReadAs::Model {
+        return check_model(path);
+    }
+    let settings = match (read_as, spec) {
+        (ReadAs::RawPreferences, StageSpec::Import(spec)) => serde_json::to_string(spec),
+        _ => Ok(String::new()),
+    };
+    let settings = settings.unwrap_or_default();
+    let way = format!("{CHECK_VERSION} {read_as:?} {offset} {limit:?} {settings}");
+    if known.is_sound(path, &way) {
+        return Ok(());
+    }
+    check(used, spec)?;
+    known.found_sound(path, &way);
+    Ok(())
+}
+
 fn check((path, read_as, offset, limit): &Use, spec: &StageSpec) -> Result<(), StageFailure> {
     let range = RowRange {
         offset: *offset,
@@ -128,17 +156,13 @@ fn check((path, read_as, offset, limit): &Use, spec: &StageSpec) -> Result<(), S
     let checked = match (read_as, spec) {
         (ReadAs::Model, _) => return check_model(path),
         (ReadAs::RawPreferences, StageSpec::Import(spec)) => import::check(path, range, spec),
-        (ReadAs::Preferences | ReadAs::RawPreferences, _) => rows::read_preferences(path, range)
-            .and_then(|rows| rows::check_preferences(path, &rows))
-            .map_err(RecordsError::from),
-        (ReadAs::Prompts, _) => only_errors(rows::read_prompts(path, range)),
-        (ReadAs::Examples, _) => only_errors(rows::read_examples(path, range)),
+        (ReadAs::Preferences | ReadAs::RawPreferences, _) => {
+            rows::check_preference_file(path, range).map_err(RecordsError::from)
+        }
+        (ReadAs::Prompts, _) => rows::check_prompt_file(path, range).map_err(RecordsError::from),
+        (ReadAs::Examples, _) => rows::check_example_file(path, range).map_err(RecordsError::from),
     };
     checked.map_err(StageFailure::from)
-}
-
-fn only_errors<T>(read: Result<T, rows::RowError>) -> Result<(), RecordsError> {
-    read.map(drop).map_err(RecordsError::from)
 }
 
 /// The configuration and the headers of the weights; no tensor is read.

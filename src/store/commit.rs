@@ -11,7 +11,7 @@ use super::{ActionRecord, ObjectForm, RecordedOutput, Store};
 use crate::digest::Digest;
 
 /// Deepest directory taken into the store.
-const MAX_DEPTH: usize = 16;
+pub(super) const MAX_DEPTH: usize = 16;
 
 impl Store {
     /// Moves the outputs of these names of a finished stage from the directory it

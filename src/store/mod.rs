@@ -11,6 +11,7 @@
 //! quarantine/          objects found damaged
 //! hub/                 models fetched from a hub
 //! latest/              keys that stages had last, to say why they run again
+//! checked/             row files found sound, by their bytes and how they are read
 //! memo                 digests of files by size, times and inode
 //! ```
 //!
@@ -25,15 +26,18 @@ mod error;
 mod fetch;
 mod gc;
 mod latest;
+mod layer;
 mod lock;
 mod lookup;
 mod manifest;
 mod materialise;
 mod memo;
 mod object;
+mod parallel;
 mod record;
 mod view;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub use attempt::{Attempt, Attempts};
@@ -45,11 +49,13 @@ pub(crate) use error::AtPath;
 pub use error::StoreError;
 pub use fetch::{FetchWatch, HUB, Hub, HubModel, ModelLock, PinnedModel};
 pub use gc::{CacheSize, Collected, Verified};
+pub use layer::{LayerSecrets, Layers, Sought};
 pub use lock::Lock;
 pub(crate) use lock::host;
 pub use lookup::Lookup;
 pub use manifest::{Manifest, ManifestEntry};
 pub(crate) use memo::FileStat;
+pub(crate) use parallel::Hashed;
 pub use record::{
     ActionRecord, GitState, ObjectForm, Provenance, RECORD_FORMAT, RecordedInput, RecordedOutput,
 };
@@ -93,6 +99,7 @@ impl Store {
             "runs",
             "locks",
             "quarantine",
+            "checked",
         ] {
             make_dir(&self.root.join(dir))?;
         }
@@ -116,9 +123,22 @@ impl Store {
         Ok(self.memo.digest(path)?.0)
     }
 
-    /// The same with what the file looked like, to see later whether it changed.
-    pub(crate) fn digest_and_stat(&self, path: &Path) -> Result<(Digest, FileStat), StoreError> {
-        self.memo.digest(path)
+    /// The same for many files at once, the largest first, each on a core of
+    /// its own.
+    pub(crate) fn digest_all(&self, paths: Vec<PathBuf>) -> HashMap<PathBuf, Hashed> {
+        parallel::hash(paths, &|path| self.memo.digest(path))
+    }
+
+    /// True if an input file was found sound: `name` stands for its bytes and
+    /// for how they are read.
+    pub(crate) fn is_checked(&self, name: &Digest) -> bool {
+        self.root.join("checked").join(name.to_string()).exists()
+    }
+
+    /// Remembers that an input file was found sound, if the store is prepared
+    /// and can be written; forgetting costs a check and nothing else.
+    pub(crate) fn remember_check(&self, name: &Digest) {
+        let _ = std::fs::write(self.root.join("checked").join(name.to_string()), "");
     }
 
     /// Writes the digests learnt since the store was opened.

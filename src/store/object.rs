@@ -13,7 +13,7 @@ use super::{ObjectForm, RecordedOutput, Store};
 use crate::digest::{Digest, DigestStream};
 
 /// Largest manifest read, in bytes: some million files.
-const MAX_MANIFEST: u64 = 256 << 20;
+pub(super) const MAX_MANIFEST: u64 = 256 << 20;
 
 impl Store {
     /// Where an object lies, present or not.
@@ -26,18 +26,24 @@ impl Store {
     /// be on the store's file system and have no writer left.
     pub(super) fn put_file(&self, from: &Path) -> Result<(Digest, u64), StoreError> {
         let mut file = File::open(from).at("read", from)?;
-        file.sync_all().at("sync", from)?;
         let (digest, bytes) = Digest::of_reader(&mut file).at("read", from)?;
         if file.metadata().at("read", from)?.nlink() > 1 {
             let copy = from.with_file_name(unique_name(".copy"));
             fs::copy(from, &copy).at("copy", from)?;
             fs::rename(&copy, from).at("write", from)?;
-            File::open(from)
-                .and_then(|f| f.sync_all())
-                .at("sync", from)?;
         }
+        self.place(from, &digest)?;
+        Ok((digest, bytes))
+    }
+
+    /// Moves a file whose digest is known into the store, waiting until it is on
+    /// disk.
+    pub(super) fn place(&self, from: &Path, digest: &Digest) -> Result<(), StoreError> {
+        File::open(from)
+            .and_then(|file| file.sync_all())
+            .at("sync", from)?;
         fs::set_permissions(from, Permissions::from_mode(0o444)).at("protect", from)?;
-        let to = self.object_path(&digest);
+        let to = self.object_path(digest);
         let dir = to.parent().unwrap_or(&self.root);
         if !dir.exists() {
             make_dir(dir)?;
@@ -45,8 +51,8 @@ impl Store {
         }
         fs::rename(from, &to).at("write", &to)?;
         sync_dir(dir)?;
-        self.memo.put(&to, FileStat::of_path(&to)?, digest);
-        Ok((digest, bytes))
+        self.memo.put(&to, FileStat::of_path(&to)?, *digest);
+        Ok(())
     }
 
     /// Writes a manifest as an object.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use moreline::config::{Experiment, ModelDecl, ModelSource, RowsDecl, Site, StageDecl};
 use moreline::engine::{
-    self, EngineError, Environment, Observer, RunOptions, RunSummary, Selection, StageFailure,
+    self, EngineError, Environment, KnownInputs, Observer, RunOptions, RunSummary, Selection, StageFailure,
     StageRunner,
 };
 use moreline::event::{Outcome, RunEvent};
@@ -51,7 +51,7 @@ impl StageRunner for Runner {
         Ok(None)
     }
 
-    fn check_inputs(&self, _: &Experiment) -> Vec<StageFailure> {
+    fn check_inputs(&self, _: &Experiment, _: &dyn KnownInputs) -> Vec<StageFailure> {
         self.problems.clone()
     }
 }

@@ -171,6 +171,7 @@ fn run(fixture: &Fixture, port: u16, offline: bool) -> Result<RunSummary, Engine
             hf_token: Some("secret".into()),
             hf_endpoint: Some(format!("http://127.0.0.1:{port}")),
             offline,
+            ..Environment::default()
         },
         runner: &Runner::default(),
         worker: "/nowhere".into(),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use moreline_protocol::spec::StageKind;
 use serde::Serialize;
 
-use super::EngineError;
+use super::{EngineError, Remote};
 use super::session::{Seen, Session};
 use crate::config::{Experiment, Site};
 use crate::plan::{Change, StageKey, StageState};
@@ -89,13 +89,15 @@ pub struct Root {
     pub why: String,
 }
 
-/// Explains the stage of exactly this name. Reads only, takes no locks.
+/// Explains the stage of exactly this name. Reads only, takes no locks. With
+/// `remote` the site's cache layers are asked for what the store lacks.
 pub fn explain(
     experiment: &Experiment,
     site: &Site,
     stage: &str,
+    remote: Option<&Remote<'_>>,
 ) -> Result<Explanation, EngineError> {
-    let session = Session::open(experiment, site)?;
+    let session = Session::open(experiment, site)?.with_remote(remote);
     let index = session.index(stage)?;
     let survey = session.look()?;
     let mut explainer = Explainer::new(&session, &survey);
@@ -154,7 +156,7 @@ impl<'a> Explainer<'a> {
             name: name.clone(),
             kind: seen.present.kind,
             state: seen.state.clone(),
-            why: seen.state.reason(),
+            why: seen.why(),
             key: seen.key,
             compared_with: past.map(|(record, found)| compared(&record, found)),
             changes,

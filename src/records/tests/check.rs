@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
+use crate::engine::NothingKnown;
 use crate::config::{Experiment, ModelDecl, ModelSource, RowsDecl, StageDecl};
 
 fn rows(path: &Path, limit: Option<u64>) -> RowsDecl {
@@ -72,7 +73,7 @@ fn every_bad_input_is_found_once() {
         ],
         smoke: false,
     };
-    let problems = check_inputs(&experiment);
+    let problems = check_inputs(&experiment, &NothingKnown);
     let shown: Vec<_> = problems.iter().map(ToString::to_string).collect();
     let dir = format!("{}/", dir.path().display());
     insta::assert_snapshot!(shown.join("\n").replace(&dir, ""));
@@ -119,7 +120,7 @@ fn parts_that_a_model_does_not_have_are_found_before_anything_runs() {
         ],
         smoke: false,
     };
-    let problems = check_inputs(&experiment);
+    let problems = check_inputs(&experiment, &NothingKnown);
     let shown: Vec<_> = problems.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(shown.join("\n"), @r"
     train `a`: a Llama model has no matrix `qkv` to adapt (its `targets` are `q`, `k`, `v`, `o`, `gate`, `up`, `down`)

@@ -89,16 +89,56 @@ pub fn check_preferences(path: &Path, rows: &[PreferenceRow]) -> Result<(), RowE
     if rows.iter().any(PreferenceRow::is_decided) {
         return Ok(());
     }
-    Err(RowError::whole(
+    Err(undecided(path, rows.len()))
+}
+
+fn undecided(path: &Path, rows: usize) -> RowError {
+    RowError::whole(
         "preference set",
         path,
-        format!(
-            "no decided pair: the scores are tied within each of its {} rows",
-            rows.len()
-        ),
+        format!("no decided pair: the scores are tied within each of its {rows} rows"),
         "give at least one row two responses of different scores, or take other rows \
          (`offset`, `limit`)",
-    ))
+    )
+}
+
+/// Finds what [`read_preferences`] and [`check_preferences`] find, without
+/// keeping the rows: a file of any size takes the memory of its longest row.
+///
+/// # Errors
+/// As those.
+pub fn check_preference_file(path: &Path, range: RowRange) -> Result<(), RowError> {
+    let mut decided = false;
+    let rows = read::read("preference set", path, range, |value, line| {
+        decided |= preference::parse(value, line)?.is_decided();
+        Ok(())
+    })?;
+    if decided {
+        return Ok(());
+    }
+    Err(undecided(path, rows.len()))
+}
+
+/// Finds what [`read_prompts`] finds, without keeping the rows.
+///
+/// # Errors
+/// As [`read_prompts`].
+pub fn check_prompt_file(path: &Path, range: RowRange) -> Result<(), RowError> {
+    read::read("prompt set", path, range, |value, _| {
+        prompt::parse(value).map(drop)
+    })
+    .map(drop)
+}
+
+/// Finds what [`read_examples`] finds, without keeping the rows.
+///
+/// # Errors
+/// As [`read_examples`].
+pub fn check_example_file(path: &Path, range: RowRange) -> Result<(), RowError> {
+    read::read("examples", path, range, |value, _| {
+        example::parse(value).map(drop)
+    })
+    .map(drop)
 }
 
 /// Reads a prompt set. Forms of a row: `{"prompt": string or messages}` with

@@ -1,0 +1,397 @@
+//! Results shared through cache layers, and layers that lie, vanish or race.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use moreline::config::{CacheLayer, LayerMode};
+use moreline::digest::Digest;
+use moreline::engine::{self, Environment, Remote, RunOptions, RunSummary, Selection, Silent};
+use moreline::event::RunEvent;
+use moreline::store::LayerSecrets;
+use serde_json::{Value, json};
+
+use super::fixture::{Fixture, Recorder, Runner, states};
+use super::s3::Server;
+
+const ALL_CACHED: [&str; 5] = [
+    "rm=cached",
+    "eval=cached",
+    "gen=cached",
+    "scored=cached",
+    "best=cached",
+];
+const SECRET: &str = "do-not-show-this";
+
+/// A machine of its own, with this layer.
+fn machine(layer: &CacheLayer) -> Fixture {
+    let mut fixture = Fixture::new();
+    fixture.site.cache_layers = vec![layer.clone()];
+    fixture
+}
+
+fn folder(path: &Path, mode: LayerMode) -> CacheLayer {
+    CacheLayer {
+        mode,
+        ..CacheLayer::at(path.to_str().unwrap())
+    }
+}
+
+fn bucket(server: &Server, mode: LayerMode) -> CacheLayer {
+    CacheLayer {
+        mode,
+        endpoint: Some(server.endpoint.clone()),
+        key_id_env: Some("LAYER_ID".into()),
+        secret_env: Some("LAYER_SECRET".into()),
+        timeout_s: 1.0,
+        retries: 0,
+        ..CacheLayer::at("s3://team/experiments")
+    }
+}
+
+fn environment(layers: &[CacheLayer]) -> Environment {
+    let lookup = |name: &str| match name {
+        "LAYER_ID" => Some("someone".to_owned()),
+        "LAYER_SECRET" => Some(SECRET.to_owned()),
+        _ => None,
+    };
+    Environment {
+        layer_secrets: LayerSecrets::of(layers, &lookup),
+        ..Environment::default()
+    }
+}
+
+/// Runs, forcing a stage if one is named; the warnings too.
+fn run(fixture: &Fixture, force: &[&str]) -> (RunSummary, Vec<String>) {
+    let options = RunOptions {
+        jobs: None,
+        selection: Selection {
+            force: force.iter().map(|name| (*name).to_owned()).collect(),
+            ..Selection::default()
+        },
+        fail_fast: false,
+        cancel: Arc::clone(&fixture.cancel),
+        environment: environment(&fixture.site.cache_layers),
+        runner: &Runner::default(),
+        worker: PathBuf::from("/nowhere"),
+    };
+    let recorder = Recorder::default();
+    let summary = engine::run(&fixture.experiment, &fixture.site, &options, &recorder).unwrap();
+    let events = recorder.0.into_inner().unwrap();
+    let warning = |event| match event {
+        RunEvent::Log { message, .. } if message.contains("cache layer") => Some(message),
+        _ => None,
+    };
+    (summary, events.into_iter().filter_map(warning).collect())
+}
+
+/// All files under a directory, by relative path.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        match path.is_dir() && !path.is_symlink() {
+            true => found.extend(files(&path)),
+            false => found.push(path),
+        }
+    }
+    found
+}
+
+/// Where a folder keeps the object that `machine` has for an output.
+fn shared_object(machine: &Fixture, layer: &Path, stage: &str, output: &str) -> PathBuf {
+    let object = machine.object(stage, output);
+    layer.join(object.strip_prefix(fs::canonicalize(machine.cache()).unwrap()).unwrap())
+}
+
+fn overwrite(path: &Path, bytes: &[u8]) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_one_machine_computes_another_fetches() {
+    let shared = tempfile::tempdir().unwrap();
+    let (first, warnings) = {
+        let fixture = machine(&folder(shared.path(), LayerMode::ReadWrite));
+        let (_, warnings) = run(&fixture, &[]);
+        (fixture, warnings)
+    };
+    assert_eq!(warnings, [""; 0]);
+    let second = machine(&folder(shared.path(), LayerMode::Read));
+    let (summary, warnings) = run(&second, &[]);
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(states(&summary), ALL_CACHED);
+    assert_eq!(second.worked(), [""; 0]);
+    let bytes = |fixture: &Fixture| fs::read(fixture.object("best", "examples.jsonl")).unwrap();
+    assert_eq!(bytes(&first), bytes(&second));
+    let store = engine::store(&second.experiment, &second.site);
+    assert_eq!(store.verify_all().unwrap().damaged, []);
+    assert!(second.planned().iter().all(|stage| stage.ends_with("=cached")));
+}
+
+#[test]
+fn plans_look_into_layers_only_when_asked() {
+    let shared = tempfile::tempdir().unwrap();
+    run(&machine(&folder(shared.path(), LayerMode::ReadWrite)), &[]);
+    let second = machine(&folder(shared.path(), LayerMode::Read));
+    assert_eq!(second.planned()[0], "rm=run");
+    let remote = Remote::open(&second.site, &Environment::default(), &Silent);
+    let selection = Selection::default();
+    let plan = engine::plan_selected(
+        &second.experiment,
+        &second.site,
+        &selection,
+        Some(&remote),
+    );
+    let plan = plan.unwrap();
+    assert!(plan.is_complete());
+    let why = format!("to be fetched from {}", shared.path().display());
+    assert!(plan.stages.iter().all(|stage| stage.why == why), "{plan:?}");
+    let view = engine::inspect_with(&second.experiment, &second.site, Some(&remote)).unwrap();
+    assert!(view.stages.iter().all(|stage| stage.record.is_some()));
+    assert!(!second.cache().join("objects").exists());
+}
+
+#[test]
+fn a_layer_that_may_only_be_read_gets_nothing() {
+    let shared = tempfile::tempdir().unwrap();
+    let (summary, _) = run(&machine(&folder(shared.path(), LayerMode::Read)), &[]);
+    assert!(summary.is_complete());
+    assert_eq!(files(shared.path()), [PathBuf::new(); 0]);
+}
+
+#[test]
+fn a_damaged_object_is_refused_computed_and_made_good() {
+    let shared = tempfile::tempdir().unwrap();
+    let first = machine(&folder(shared.path(), LayerMode::ReadWrite));
+    run(&first, &[]);
+    let object = shared_object(&first, shared.path(), "gen", "responses.jsonl");
+    let sound = fs::read(&object).unwrap();
+    let mut bytes = sound.clone();
+    bytes[3] ^= 1;
+    overwrite(&object, &bytes);
+    let second = machine(&folder(shared.path(), LayerMode::ReadWrite));
+    let (summary, warnings) = run(&second, &[]);
+    assert!(summary.is_complete());
+    assert_eq!(second.worked(), ["gen"]);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("is damaged in it; it is not used"), "{warnings:?}");
+    assert_eq!(fs::read(&object).unwrap(), sound);
+    let (summary, warnings) = run(&machine(&folder(shared.path(), LayerMode::Read)), &[]);
+    assert_eq!((states(&summary), warnings.len()), (ALL_CACHED.map(String::from).into(), 0));
+}
+
+/// Rewrites the shared record of a stage, its seal too.
+fn forge(machine: &Fixture, layer: &Path, stage: &str, change: impl Fn(&mut Value)) {
+    let view = engine::inspect(&machine.experiment, &machine.site).unwrap();
+    let key = view.stage(stage).unwrap().key.unwrap();
+    let path = layer.join(format!("actions/{key}.json"));
+    let mut sealed: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut sealed["record"]);
+    let record = sealed["record"].to_string();
+    let seal = Digest::of(record.as_bytes());
+    overwrite(&path, format!(r#"{{"sha256":"{seal}","record":{record}}}"#).as_bytes());
+}
+
+/// Puts an object into a layer; its digest.
+fn plant(layer: &Path, bytes: &[u8]) -> String {
+    let digest = Digest::of(bytes).to_string();
+    let path = layer.join("objects").join(&digest[..2]).join(&digest[2..]);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+    digest
+}
+
+fn directory(entries: &[(&str, u64, &str)]) -> Vec<u8> {
+    let entry = |(path, size, digest): &(&str, u64, &str)| json!({"path": path, "size": size, "digest": digest});
+    let entries: Vec<Value> = entries.iter().map(entry).collect();
+    // Members in the order in which they are written.
+    format!(r#"{{"format":"moreline directory 1","entries":{}}}"#, Value::from(entries)).into()
+}
+
+#[test]
+fn hostile_records_and_lists_do_no_harm() {
+    let shared = tempfile::tempdir().unwrap();
+    let layer = shared.path();
+    let first = machine(&folder(layer, LayerMode::ReadWrite));
+    run(&first, &[]);
+    let evil = plant(layer, b"evil");
+    let model = |list: &[u8], bytes: u64| {
+        let digest = plant(layer, list);
+        forge(&first, layer, "rm", |record| {
+            record["outputs"]["model"] = json!({"form": "directory", "digest": digest, "bytes": bytes});
+        });
+    };
+    let outside = directory(&[("../../../evil", 4, &evil)]);
+    let both = directory(&[("a", 4, &evil), ("a/b", 4, &evil)]);
+    let huge = directory(&[("a", u64::MAX - 1, &evil)]);
+    let longer = directory(&[("a", 5, &evil)]);
+    let deep = "[".repeat(100_000);
+    let cases: [(&[u8], u64); 5] = [
+        (&outside, 4),
+        (&both, 8),
+        (&huge, u64::MAX - 1),
+        (&longer, 5),
+        (deep.as_bytes(), 4),
+    ];
+    for (list, bytes) in cases {
+        model(list, bytes);
+        refused(layer, "rm");
+    }
+    forge(&first, layer, "rm", |record| {
+        record["outputs"]["../evil.jsonl"] = json!({"form": "file", "digest": evil, "bytes": 4});
+    });
+    refused(layer, "rm");
+    forge(&first, layer, "rm", |record| {
+        let outputs = record["outputs"].as_object_mut().unwrap();
+        outputs.clear();
+    });
+    refused(layer, "rm");
+}
+
+/// A machine with the layer computes the stage, and nothing lies where it should not.
+fn refused(layer: &Path, stage: &str) {
+    let fixture = machine(&folder(layer, LayerMode::Read));
+    let (summary, warnings) = run(&fixture, &[]);
+    assert!(summary.is_complete(), "{summary:#?}");
+    assert_eq!(fixture.worked(), [stage], "{warnings:?}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let names = files(&fixture.path(""));
+    let evil = |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("evil"));
+    assert_eq!(names.iter().find(evil), None);
+}
+
+#[test]
+fn a_record_of_any_size_is_read_only_so_far() {
+    let shared = tempfile::tempdir().unwrap();
+    let first = machine(&folder(shared.path(), LayerMode::ReadWrite));
+    run(&first, &[]);
+    let view = engine::inspect(&first.experiment, &first.site).unwrap();
+    let key = view.stage("gen").unwrap().key.unwrap();
+    let path = shared.path().join(format!("actions/{key}.json"));
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_len(1 << 40).unwrap();
+    refused(shared.path(), "gen");
+}
+
+#[test]
+fn two_machines_that_compute_the_same_at_once_both_succeed() {
+    let shared = tempfile::tempdir().unwrap();
+    let layer = folder(shared.path(), LayerMode::ReadWrite);
+    let machines = [machine(&layer), machine(&layer), machine(&layer)];
+    std::thread::scope(|scope| {
+        for fixture in &machines {
+            scope.spawn(|| {
+                let (summary, warnings) = run(fixture, &[]);
+                assert!(summary.is_complete());
+                assert_eq!(warnings, [""; 0]);
+            });
+        }
+    });
+    let (summary, _) = run(&machine(&folder(shared.path(), LayerMode::Read)), &[]);
+    assert_eq!(states(&summary), ALL_CACHED);
+}
+
+#[test]
+fn another_result_of_the_same_key_is_told_and_both_keep_theirs() {
+    let shared = tempfile::tempdir().unwrap();
+    run(&machine(&folder(shared.path(), LayerMode::ReadWrite)), &[]);
+    let second = machine(&folder(shared.path(), LayerMode::ReadWrite));
+    second.order("const.gen");
+    let (_, warnings) = run(&second, &["gen"]);
+    assert!(warnings.iter().any(|w| w.contains("differs in fed.jsonl, responses.jsonl")), "{warnings:?}");
+    let own = fs::read(second.object("gen", "responses.jsonl")).unwrap();
+    assert!(String::from_utf8_lossy(&own).contains("constant"));
+    let third = machine(&folder(shared.path(), LayerMode::Read));
+    run(&third, &[]);
+    let theirs = fs::read(third.object("gen", "responses.jsonl")).unwrap();
+    assert!(!String::from_utf8_lossy(&theirs).contains("constant"));
+}
+
+#[test]
+fn a_bucket_is_a_layer_and_sees_no_secret() {
+    let server = Server::start();
+    let first = machine(&bucket(&server, LayerMode::ReadWrite));
+    let (_, warnings) = run(&first, &[]);
+    assert_eq!(warnings, [""; 0]);
+    let names = server.names();
+    assert!(names.iter().all(|name| name.starts_with("team/experiments/")), "{names:?}");
+    let second = machine(&bucket(&server, LayerMode::Read));
+    let (summary, warnings) = run(&second, &[]);
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(states(&summary), ALL_CACHED);
+    let signatures = server.bucket.signatures.lock().unwrap().clone();
+    assert!(!signatures.is_empty());
+    for signature in signatures {
+        assert!(signature.starts_with("AWS4-HMAC-SHA256 Credential=someone/"), "{signature}");
+        assert!(!signature.contains(SECRET));
+    }
+    for fixture in [&first, &second] {
+        let files = files(&fixture.path(""));
+        let shows = |path: &&PathBuf| {
+            fs::read(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(SECRET))
+        };
+        assert_eq!(files.iter().find(shows), None);
+    }
+    let shown = format!("{:?}", environment(&first.site.cache_layers));
+    assert!(shown.contains("LAYER_SECRET") && !shown.contains(SECRET), "{shown}");
+}
+
+/// Records go last: of every stage that can be found, everything is there.
+#[test]
+fn objects_are_sent_before_the_record() {
+    let server = Server::start();
+    run(&machine(&bucket(&server, LayerMode::ReadWrite)), &[]);
+    let requests = server.bucket.requests.lock().unwrap().clone();
+    let place = |what: &dyn Fn(&String) -> bool| requests.iter().position(what).unwrap();
+    let first_record = place(&|r| r.starts_with("PUT") && r.contains("/actions/"));
+    let first_object = place(&|r| r.starts_with("PUT") && r.contains("/objects/"));
+    assert!(first_object < first_record, "{requests:?}");
+}
+
+#[test]
+fn a_bucket_that_goes_silent_midway_costs_one_wait() {
+    let server = Server::start();
+    run(&machine(&bucket(&server, LayerMode::ReadWrite)), &[]);
+    let so_far = server.bucket.requests.lock().unwrap().len();
+    server.bucket.answers.store(so_far + 2, Ordering::Relaxed);
+    let second = machine(&bucket(&server, LayerMode::ReadWrite));
+    let (summary, warnings) = run(&second, &[]);
+    assert!(summary.is_complete());
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("this run goes on without it"), "{warnings:?}");
+    assert!(second.worked().contains(&"rm".to_owned()));
+    let asked = server.bucket.requests.lock().unwrap().len() - so_far;
+    assert!(asked <= 4, "{asked}");
+    let store = engine::store(&second.experiment, &second.site);
+    assert_eq!(store.verify_all().unwrap().damaged, []);
+}
+
+#[test]
+fn a_bucket_that_refuses_is_a_warning_without_the_secret() {
+    let server = Server::start();
+    let answer = format!("<Error><Message>no {SECRET}</Message></Error>");
+    *server.bucket.denies.lock().unwrap() = Some(answer);
+    let (summary, warnings) = run(&machine(&bucket(&server, LayerMode::ReadWrite)), &[]);
+    assert!(summary.is_complete());
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(!warnings[0].contains(SECRET), "{warnings:?}");
+}
+
+#[test]
+fn layers_that_cannot_be_opened_are_left_out() {
+    let mut fixture = machine(&folder(Path::new("/nowhere/at/all"), LayerMode::Read));
+    let server = Server::start();
+    fixture.site.cache_layers.push(CacheLayer {
+        secret_env: Some("NOT_SET".into()),
+        ..bucket(&server, LayerMode::Read)
+    });
+    let (summary, warnings) = run(&fixture, &[]);
+    assert!(summary.is_complete());
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[1].contains("the environment variable `NOT_SET` is not set"), "{warnings:?}");
+    assert!(server.bucket.requests.lock().unwrap().is_empty());
+}
