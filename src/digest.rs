@@ -27,6 +27,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::mpsc;
+use std::thread;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -35,6 +37,10 @@ use sha2::{Digest as _, Sha256};
 /// Bytes read at once when hashing: few enough to be hashed from a core's own
 /// cache.
 const CHUNK: usize = 256 << 10;
+/// Files of so many bytes are read ahead.
+const LARGE: u64 = 32 << 20;
+/// Pieces read ahead of the one being hashed.
+const AHEAD: usize = 4;
 
 /// A SHA-256 digest, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,9 +71,42 @@ impl Digest {
         }
     }
 
-    /// The digest of a file and its size in bytes.
+    /// The digest of a file and its size in bytes. A large file is read ahead
+    /// while it is hashed.
     pub fn of_file(path: &Path) -> io::Result<(Self, u64)> {
-        Self::of_reader(&mut File::open(path)?)
+        let mut file = File::open(path)?;
+        match file.metadata()?.len() < LARGE {
+            true => Self::of_reader(&mut file),
+            false => Self::of_reader_ahead(&mut file),
+        }
+    }
+
+    /// [`Digest::of_reader`] with the reading on a thread of its own, a few
+    /// pieces ahead.
+    fn of_reader_ahead(reader: &mut (impl Read + Send)) -> io::Result<(Self, u64)> {
+        let (full, filled) = mpsc::sync_channel::<io::Result<Vec<u8>>>(AHEAD);
+        let (empty, emptied) = mpsc::channel();
+        (0..=AHEAD).for_each(|_| drop(empty.send(Vec::with_capacity(CHUNK))));
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for mut piece in emptied {
+                    let mut part = reader.by_ref().take(CHUNK as u64);
+                    let read = part.read_to_end(&mut piece).map(|_| piece);
+                    let is_last = !matches!(&read, Ok(piece) if !piece.is_empty());
+                    if full.send(read).is_err() || is_last {
+                        return;
+                    }
+                }
+            });
+            let mut stream = DigestStream::default();
+            for piece in filled {
+                let mut piece = piece?;
+                stream.update(&piece);
+                piece.clear();
+                let _ = empty.send(piece);
+            }
+            Ok(stream.finish())
+        })
     }
 
     /// The first twelve hexadecimal digits, for people.
@@ -246,6 +285,27 @@ mod tests {
         let mut encoder = Canonical::new("test");
         encoder.json(value);
         encoder.finish()
+    }
+
+    #[test]
+    fn reading_ahead_changes_nothing() {
+        for size in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 7 * CHUNK + 5] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+            let ahead = Digest::of_reader_ahead(&mut &bytes[..]).unwrap();
+            assert_eq!(ahead, (Digest::of(&bytes), size as u64));
+        }
+    }
+
+    #[test]
+    fn a_failure_while_reading_ahead_is_told() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("the disk is gone"))
+            }
+        }
+        let error = Digest::of_reader_ahead(&mut Broken).unwrap_err();
+        assert_eq!(error.to_string(), "the disk is gone");
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::amount;
 use super::explain::ExplainArguments;
+use super::pins::PinArguments;
 use crate::engine::Selection;
 
 /// One experiment file, end to end: reward models, sampling, selection,
@@ -211,22 +213,29 @@ pub(super) enum CacheCommand {
     Size(CacheTarget),
     /// Read every object and set damaged ones aside
     Verify(CacheTarget),
-    /// Remove what no committed stage refers to
+    /// Remove what nothing refers to, and what is old or too much
     Gc(GcArguments),
+    /// Keep results whatever cleaning is told
+    Pin(PinArguments),
+    /// Let cleaning remove results again
+    Unpin(PinArguments),
+    /// List what is pinned
+    Pins(CacheTarget),
 }
 
 impl CacheCommand {
     /// Whose cache is meant.
-    pub(super) fn target(&self) -> &CacheTarget {
+    pub(super) fn target(&self) -> CacheTarget {
         match self {
-            Self::Size(target) | Self::Verify(target) => target,
-            Self::Gc(arguments) => &arguments.target,
+            Self::Size(target) | Self::Verify(target) | Self::Pins(target) => target.clone(),
+            Self::Gc(arguments) => arguments.target.clone(),
+            Self::Pin(arguments) | Self::Unpin(arguments) => arguments.target(),
         }
     }
 }
 
 /// Whose cache.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct CacheTarget {
     /// An experiment whose cache is meant (default: the one of experiments in
     /// this directory)
@@ -244,6 +253,18 @@ pub(super) struct CacheTarget {
 pub(super) struct GcArguments {
     #[command(flatten)]
     pub(super) target: CacheTarget,
+    /// Remove results and checkpoints, the least recently used first, until the
+    /// cache takes no more than this, for example 50GB
+    #[arg(long, value_name = "SIZE", value_parser = amount::size)]
+    pub(super) max_size: Option<u64>,
+    /// Remove results and checkpoints not used for longer than this, for
+    /// example 30d or 12h
+    #[arg(long, value_name = "AGE", value_parser = amount::age)]
+    pub(super) max_age: Option<u64>,
+    /// Remove the journals of all runs but the newest N, and keep the results
+    /// those used
+    #[arg(long, value_name = "N")]
+    pub(super) keep_runs: Option<usize>,
     /// Remove nothing; say what would be removed
     #[arg(long)]
     pub(super) dry_run: bool,

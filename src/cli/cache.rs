@@ -1,12 +1,13 @@
 //! `moreline cache`.
 
-use super::args::{CacheArguments, CacheCommand, CacheTarget};
+use super::args::{CacheArguments, CacheCommand, CacheTarget, GcArguments};
 use super::error::{CliError, EXIT_OK, EXIT_STAGE};
+use super::pins;
 use super::session::Session;
 use super::table::{bytes, columns};
 use super::terminal;
 use crate::engine;
-use crate::store::{CacheSize, Collected, Store, Verified};
+use crate::store::{CacheSize, Collected, Policy, Store, Verified};
 
 /// Looks after the cache; the exit code.
 pub(super) fn run(arguments: &CacheArguments) -> Result<u8, CliError> {
@@ -14,9 +15,19 @@ pub(super) fn run(arguments: &CacheArguments) -> Result<u8, CliError> {
         CacheCommand::Size(target) => size(target),
         CacheCommand::Verify(target) => verify(target),
         CacheCommand::Gc(arguments) => {
-            let collected = store(&arguments.target)?.gc(arguments.dry_run)?;
-            gc(&arguments.target, arguments.dry_run, &collected)
+            let policy = Policy {
+                max_age: arguments.max_age,
+                max_size: arguments.max_size,
+                dry_run: arguments.dry_run,
+                ..Policy::default()
+            };
+            let store = store(&arguments.target)?;
+            let collected = engine::clean(&store, policy, arguments.keep_runs)?;
+            gc(arguments, &collected)
         }
+        CacheCommand::Pin(arguments) => pins::pin(arguments),
+        CacheCommand::Unpin(arguments) => pins::unpin(arguments),
+        CacheCommand::Pins(target) => pins::list(target),
     }
 }
 
@@ -43,6 +54,11 @@ fn size(target: &CacheTarget) -> Result<u8, CliError> {
         row("checkpoints", bytes(size.partial_bytes)),
         row("fetched models", bytes(size.hub_bytes)),
         row("journals and the rest", bytes(size.other_bytes)),
+        row("pinned", bytes(size.pinned_bytes)),
+        row("freed by `gc`", bytes(size.freed.gc)),
+        row("  --max-age 90d", bytes(size.freed.unused_90_days)),
+        row("  --max-age 30d", bytes(size.freed.unused_30_days)),
+        row("  --max-age 7d", bytes(size.freed.unused_7_days)),
     ]))?;
     Ok(EXIT_OK)
 }
@@ -73,16 +89,34 @@ fn verify(target: &CacheTarget) -> Result<u8, CliError> {
     Ok(if sound { EXIT_OK } else { EXIT_STAGE })
 }
 
-fn gc(target: &CacheTarget, dry_run: bool, collected: &Collected) -> Result<u8, CliError> {
-    if target.json {
+fn gc(arguments: &GcArguments, collected: &Collected) -> Result<u8, CliError> {
+    if arguments.target.json {
         terminal::json(collected)?;
         return Ok(EXIT_OK);
     }
-    let verb = if dry_run { "would remove" } else { "removed" };
-    terminal::out(&format!(
-        "{verb} {} objects and more, {} in all\n",
-        collected.objects,
-        bytes(collected.bytes)
-    ))?;
+    let verb = match arguments.dry_run {
+        true => "would remove",
+        false => "removed",
+    };
+    let many = |count: u64, one: &str| match count {
+        1 => format!("1 {one}"),
+        more => format!("{more} {one}s"),
+    };
+    let mut text = format!(
+        "{verb} {}, {}, {} and {}: {}; {} left\n",
+        many(collected.records, "result"),
+        many(collected.objects, "object"),
+        many(collected.partials, "checkpoint"),
+        many(collected.runs, "journal"),
+        bytes(collected.bytes),
+        bytes(collected.left_bytes),
+    );
+    if arguments
+        .max_size
+        .is_some_and(|most| collected.left_bytes > most)
+    {
+        text.push_str("the rest is pinned, kept, or not a result: `moreline cache size`\n");
+    }
+    terminal::out(&text)?;
     Ok(EXIT_OK)
 }

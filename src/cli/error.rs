@@ -47,6 +47,15 @@ pub(super) enum CliError {
         /// Its cells.
         cells: String,
     },
+    /// Digits that stand for no key, and no experiment to look for a stage in.
+    #[error(
+        "failed to find a result `{name}`: give its key (`moreline status FILE --json` lists them), \
+         or the experiment whose stage it is with --file"
+    )]
+    NoSuchKey {
+        /// What was given.
+        name: String,
+    },
     /// Standard output could not be written.
     #[error("failed to write to standard output: {0}")]
     Output(std::io::Error),
@@ -74,6 +83,7 @@ impl CliError {
         match self {
             Self::Config(_)
             | Self::WhichCell { .. }
+            | Self::NoSuchKey { .. }
             | Self::Store(StoreError::NotEmpty(_))
             | Self::Engine(EngineError::Store(StoreError::NotEmpty(_))) => EXIT_USAGE,
             Self::Engine(EngineError::Store(StoreError::Stopped))

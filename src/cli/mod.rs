@@ -1,6 +1,7 @@
 //! The command line: the only place that prints, reads the environment or
 //! sets colours.
 
+mod amount;
 mod args;
 mod cache;
 mod error;
@@ -9,6 +10,7 @@ mod export;
 mod graph;
 mod headline;
 mod interrupt;
+mod pins;
 mod plan;
 mod progress;
 mod report;

@@ -120,7 +120,10 @@ impl CacheLayer {
         let Some((scheme, rest)) = self.url.split_once("://") else {
             return Ok(LayerPlace::Folder(PathBuf::from(&self.url)));
         };
-        let Some(scheme) = ["s3", "gs", "az"].into_iter().find(|known| *known == scheme) else {
+        let Some(scheme) = ["s3", "gs", "az"]
+            .into_iter()
+            .find(|known| *known == scheme)
+        else {
             return Err(format!("`{scheme}` is no kind of cache layer"));
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -197,7 +200,10 @@ mod tests {
         };
         assert_eq!(place("s3://b/a/c/").unwrap(), bucket("s3", "b", "a/c"));
         assert_eq!(place("gs://b").unwrap(), bucket("gs", "b", ""));
-        assert_eq!(place("/shared").unwrap(), LayerPlace::Folder("/shared".into()));
+        assert_eq!(
+            place("/shared").unwrap(),
+            LayerPlace::Folder("/shared".into())
+        );
         for wrong in ["ftp://b", "s3:///x", "s3://key:secret@b/x"] {
             assert!(place(wrong).is_err(), "{wrong}");
         }

@@ -50,7 +50,10 @@ impl KnownInputs for Remembered<'_> {
 
     fn found_sound(&self, path: &Path, way: &str) {
         // What was read may not be what was hashed, if it changed meanwhile.
-        let same = self.sources.get(path).is_some_and(|s| s.changed().is_none());
+        let same = self
+            .sources
+            .get(path)
+            .is_some_and(|s| s.changed().is_none());
         if let Some(name) = self.name(path, way).filter(|_| same) {
             self.store.remember_check(&name);
         }

@@ -51,7 +51,10 @@ impl Context<'_> {
         }
         let event = |event: &RunEvent| self.event(event);
         let watch = self.watch(&event);
-        let _ = self.session.store.give_result(self.open_layers(), record, &watch);
+        let _ = self
+            .session
+            .store
+            .give_result(self.open_layers(), record, &watch);
     }
 
     fn watch<'a>(&'a self, event: &'a dyn Fn(&RunEvent)) -> FetchWatch<'a> {

@@ -41,8 +41,8 @@ use moreline_protocol::artifact::{OutputName, outputs, split_step};
 
 use crate::config::{Experiment, Site};
 use crate::event::RunEvent;
-use crate::plan::{Plan, PlannedStage};
-use crate::store::{ActionRecord, Store, now_rfc3339};
+use crate::plan::{Plan, PlannedStage, StageKey};
+use crate::store::{ActionRecord, Collected, Policy, Store, StoreError, now_rfc3339};
 use context::Context;
 use inputs::Inputs;
 use journal::Journal;
@@ -119,6 +119,7 @@ fn finish(context: &Context<'_>, summary: &RunSummary, started: &str) {
         .filter_map(|stage| Some((stage.name.clone(), stage.key?)))
         .collect();
     let _ = session.store.remember_keys(path, &keys);
+    let _ = session.store.note_uses(keys.into_values());
     let _ = session.store.save_memo();
     let _ = journal.write(path, started, Some(summary));
     let _ = journal.write_snapshot(&Snapshot::new(experiment, &context.sources));
@@ -246,7 +247,46 @@ pub fn export(
     let Some(output) = record.outputs.get(&main) else {
         return Err(no_result(format!("its record lacks `{main}`")));
     };
-    Ok(session.store.export(&main, output, to)?)
+    let files = session.store.export(&main, output, to)?;
+    let _ = session.store.note_uses([record.key]);
+    Ok(files)
+}
+
+/// The present key of the stage of exactly this name.
+pub fn key_of(experiment: &Experiment, site: &Site, stage: &str) -> Result<StageKey, EngineError> {
+    let session = Session::open(experiment, site)?;
+    let index = session.index(stage)?;
+    let seen = session.look()?.into_iter().find(|seen| seen.index == index);
+    let (key, reason) = match seen {
+        Some(seen) => (seen.key, seen.state.reason()),
+        None => (None, String::new()),
+    };
+    key.ok_or_else(|| EngineError::NoResult {
+        stage: stage.to_owned(),
+        reason,
+    })
+}
+
+/// Cleans a cache. With `keep_runs` the journals of all runs but the newest go
+/// as well, and what those used stays whatever the policy says.
+pub fn clean(
+    store: &Store,
+    policy: Policy,
+    keep_runs: Option<usize>,
+) -> Result<Collected, StoreError> {
+    let mut policy = policy;
+    if let Some(kept) = keep_runs {
+        policy.keep.extend(runs::used_by_newest(store, kept)?);
+    }
+    let mut collected = store.gc(&policy)?;
+    if let Some(kept) = keep_runs {
+        let gone = match policy.dry_run {
+            true => runs::prunable(store, kept)?,
+            false => runs::prune(store, kept)?,
+        };
+        collected.runs = gone.len() as u64;
+    }
+    Ok(collected)
 }
 
 /// The store of an experiment, for `cache` commands.

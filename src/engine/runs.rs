@@ -1,6 +1,6 @@
 //! The records of runs: `runs/ID` in the cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::sources::Source;
 use crate::config::Experiment;
 use crate::digest::Digest;
+use crate::plan::StageKey;
 use crate::store::{Store, StoreError, entries, host, read_at_most, remove_dir};
 
 /// The run's own record.
@@ -45,6 +46,22 @@ fn is_alive(pid: u32) -> bool {
         // Another user's process may not be signalled, but it is there.
         signalled.is_ok() || signalled == Err(rustix::io::Errno::PERM)
     })
+}
+
+/// What a run that ended says of its stages.
+#[derive(Deserialize)]
+struct Ended {
+    summary: EndedSummary,
+}
+
+#[derive(Deserialize)]
+struct EndedSummary {
+    stages: Vec<EndedStage>,
+}
+
+#[derive(Deserialize)]
+struct EndedStage {
+    key: Option<StageKey>,
 }
 
 /// What a run was about.
@@ -86,19 +103,38 @@ impl<'a> Snapshot<'a> {
 /// Removes the records of all runs but the newest `kept`, and of those that go
 /// on; returns what went.
 pub(super) fn prune(store: &Store, kept: usize) -> Result<Vec<String>, StoreError> {
-    let dir = store.root().join("runs");
-    let newest_first = entries(&dir)?.into_iter().rev();
-    let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
-    let ids = newest_first.filter_map(name).filter(|name| is_id(name));
-    let mut gone = Vec::new();
-    for id in ids.skip(kept) {
-        let run = dir.join(&id);
-        if !life(&run).is_some_and(|life| life.goes_on()) {
-            remove_dir(&run)?;
-            gone.push(id);
-        }
+    let gone = prunable(store, kept)?;
+    for id in &gone {
+        remove_dir(&store.root().join("runs").join(id))?;
     }
     Ok(gone)
+}
+
+/// The runs that [`prune`] removes.
+pub(super) fn prunable(store: &Store, kept: usize) -> Result<Vec<String>, StoreError> {
+    let dir = store.root().join("runs");
+    let old = newest_first(store)?.into_iter().skip(kept);
+    let is_over = |id: &String| !life(&dir.join(id)).is_some_and(|life| life.goes_on());
+    Ok(old.filter(is_over).collect())
+}
+
+/// Keys of the stages that the newest runs computed or found.
+pub(super) fn used_by_newest(store: &Store, runs: usize) -> Result<HashSet<StageKey>, StoreError> {
+    let mut keys = HashSet::new();
+    for id in newest_first(store)?.iter().take(runs) {
+        let path = store.root().join("runs").join(id).join(RUN_FILE);
+        let bytes = read_at_most(&path, MAX_FILE).unwrap_or_default();
+        if let Ok(run) = serde_json::from_slice::<Ended>(&bytes) {
+            keys.extend(run.summary.stages.into_iter().filter_map(|stage| stage.key));
+        }
+    }
+    Ok(keys)
+}
+
+fn newest_first(store: &Store) -> Result<Vec<String>, StoreError> {
+    let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+    let paths = entries(&store.root().join("runs"))?.into_iter().rev();
+    Ok(paths.filter_map(name).filter(|name| is_id(name)).collect())
 }
 
 fn life(run: &Path) -> Option<Life> {

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::config::ModelSource;
 use crate::digest::Digest;
 use crate::plan::{Dependency, Graph};
-use crate::store::{FileStat, Hashed, HubModel, Manifest, ManifestEntry, ModelLock, Store, StoreError};
+use crate::store::{
+    FileStat, Hashed, HubModel, Manifest, ManifestEntry, ModelLock, Store, StoreError,
+};
 
 /// Files of a model directory that can change what a worker computes.
 const MODEL_FILES: [&str; 5] = ["json", "safetensors", "jinja", "txt", "model"];

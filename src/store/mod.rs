@@ -11,6 +11,8 @@
 //! quarantine/          objects found damaged
 //! hub/                 models fetched from a hub
 //! latest/              keys that stages had last, to say why they run again
+//! pins/                keys of results that cleaning leaves alone
+//! uses.json            when results were last used
 //! checked/             row files found sound, by their bytes and how they are read
 //! memo                 digests of files by size, times and inode
 //! ```
@@ -24,7 +26,6 @@ mod commit;
 mod durable;
 mod error;
 mod fetch;
-mod gc;
 mod latest;
 mod layer;
 mod lock;
@@ -35,6 +36,8 @@ mod memo;
 mod object;
 mod parallel;
 mod record;
+mod room;
+mod verify;
 mod view;
 
 use std::collections::HashMap;
@@ -48,7 +51,6 @@ pub(crate) use durable::{
 pub(crate) use error::AtPath;
 pub use error::StoreError;
 pub use fetch::{FetchWatch, HUB, Hub, HubModel, ModelLock, PinnedModel};
-pub use gc::{CacheSize, Collected, Verified};
 pub use layer::{LayerSecrets, Layers, Sought};
 pub use lock::Lock;
 pub(crate) use lock::host;
@@ -59,6 +61,9 @@ pub(crate) use parallel::Hashed;
 pub use record::{
     ActionRecord, GitState, ObjectForm, Provenance, RECORD_FORMAT, RecordedInput, RecordedOutput,
 };
+
+pub use room::{CacheSize, Collected, Freed, Pin, Policy};
+pub use verify::Verified;
 
 use crate::digest::Digest;
 use crate::plan::StageKey;

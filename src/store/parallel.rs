@@ -53,9 +53,7 @@ mod tests {
     #[test]
     fn every_file_gets_its_own_digest() {
         let dir = tempfile::tempdir().unwrap();
-        let mut paths: Vec<_> = (0..40)
-            .map(|i| dir.path().join(format!("{i}")))
-            .collect();
+        let mut paths: Vec<_> = (0..40).map(|i| dir.path().join(format!("{i}"))).collect();
         for (i, path) in paths.iter().enumerate() {
             fs::write(path, "x".repeat(i)).unwrap();
         }

@@ -56,7 +56,8 @@ fn the_cache_is_looked_after() {
     let said = toy.run(&["cache", "gc", "toy.toml", "--dry-run"]);
     assert_eq!(said.code, 0);
     assert!(
-        said.out.starts_with("would remove 0 objects"),
+        said.out
+            .starts_with("would remove 0 results, 0 objects, 0 checkpoints"),
         "{}",
         said.out
     );

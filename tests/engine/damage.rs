@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use moreline::engine;
+use moreline::store::Policy;
 
 use super::fixture::{Fixture, states};
 
@@ -166,14 +167,23 @@ fn cleaning_keeps_what_records_need() {
     let fixture = Fixture::new();
     fixture.run();
     let store = engine::store(&fixture.experiment, &fixture.site);
-    assert_eq!(store.gc(false).unwrap().objects, 0);
+    assert_eq!(store.gc(&Policy::default()).unwrap().objects, 0);
     assert!(fixture.planned().iter().all(|s| s.ends_with("=cached")));
     fs::remove_dir_all(fixture.cache().join("actions")).unwrap();
     fs::create_dir(fixture.cache().join("actions")).unwrap();
     let size = store.size().unwrap();
-    assert_eq!(store.gc(true).unwrap().objects, size.objects);
+    assert_eq!(
+        store
+            .gc(&Policy {
+                dry_run: true,
+                ..Policy::default()
+            })
+            .unwrap()
+            .objects,
+        size.objects
+    );
     assert_eq!(store.size().unwrap().objects, size.objects);
-    assert_eq!(store.gc(false).unwrap().objects, size.objects);
+    assert_eq!(store.gc(&Policy::default()).unwrap().objects, size.objects);
     assert_eq!(store.size().unwrap().objects, 0);
     assert!(fixture.run().is_complete());
 }
@@ -184,10 +194,10 @@ fn cleaning_waits_for_no_run_and_breaks_none() {
     fixture.run();
     let store = engine::store(&fixture.experiment, &fixture.site);
     let used = store.use_lock().unwrap();
-    let message = store.gc(false).unwrap_err().to_string();
+    let message = store.gc(&Policy::default()).unwrap_err().to_string();
     assert!(message.contains("a run is using it"), "{message}");
     drop(used);
-    assert!(store.gc(false).is_ok());
+    assert!(store.gc(&Policy::default()).is_ok());
 }
 
 #[test]
@@ -198,7 +208,7 @@ fn a_directory_that_is_no_cache_is_not_cleaned() {
         fs::write(fixture.cache().join(name).join("mine"), "").unwrap();
     }
     let store = engine::store(&fixture.experiment, &fixture.site);
-    let message = store.gc(false).unwrap_err().to_string();
+    let message = store.gc(&Policy::default()).unwrap_err().to_string();
     assert!(message.contains("is no cache of moreline"), "{message}");
     assert!(fixture.cache().join("views/mine").exists());
 }

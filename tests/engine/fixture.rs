@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use moreline::config::{Experiment, ModelDecl, ModelSource, RowsDecl, Site, StageDecl};
 use moreline::engine::{
-    self, EngineError, Environment, KnownInputs, Observer, RunOptions, RunSummary, Selection, StageFailure,
-    StageRunner,
+    self, EngineError, Environment, KnownInputs, Observer, RunOptions, RunSummary, Selection,
+    StageFailure, StageRunner,
 };
 use moreline::event::{Outcome, RunEvent};
 use moreline_protocol::artifact::EXAMPLES;

@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use moreline::config::{CacheLayer, LayerMode};
 use moreline::digest::Digest;
@@ -14,44 +13,31 @@ use moreline::store::LayerSecrets;
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, Recorder, Runner, states};
-use super::s3::Server;
 
-const ALL_CACHED: [&str; 5] = [
+pub(super) const ALL_CACHED: [&str; 5] = [
     "rm=cached",
     "eval=cached",
     "gen=cached",
     "scored=cached",
     "best=cached",
 ];
-const SECRET: &str = "do-not-show-this";
+pub(super) const SECRET: &str = "do-not-show-this";
 
 /// A machine of its own, with this layer.
-fn machine(layer: &CacheLayer) -> Fixture {
+pub(super) fn machine(layer: &CacheLayer) -> Fixture {
     let mut fixture = Fixture::new();
     fixture.site.cache_layers = vec![layer.clone()];
     fixture
 }
 
-fn folder(path: &Path, mode: LayerMode) -> CacheLayer {
+pub(super) fn folder(path: &Path, mode: LayerMode) -> CacheLayer {
     CacheLayer {
         mode,
         ..CacheLayer::at(path.to_str().unwrap())
     }
 }
 
-fn bucket(server: &Server, mode: LayerMode) -> CacheLayer {
-    CacheLayer {
-        mode,
-        endpoint: Some(server.endpoint.clone()),
-        key_id_env: Some("LAYER_ID".into()),
-        secret_env: Some("LAYER_SECRET".into()),
-        timeout_s: 1.0,
-        retries: 0,
-        ..CacheLayer::at("s3://team/experiments")
-    }
-}
-
-fn environment(layers: &[CacheLayer]) -> Environment {
+pub(super) fn environment(layers: &[CacheLayer]) -> Environment {
     let lookup = |name: &str| match name {
         "LAYER_ID" => Some("someone".to_owned()),
         "LAYER_SECRET" => Some(SECRET.to_owned()),
@@ -64,7 +50,7 @@ fn environment(layers: &[CacheLayer]) -> Environment {
 }
 
 /// Runs, forcing a stage if one is named; the warnings too.
-fn run(fixture: &Fixture, force: &[&str]) -> (RunSummary, Vec<String>) {
+pub(super) fn run(fixture: &Fixture, force: &[&str]) -> (RunSummary, Vec<String>) {
     let options = RunOptions {
         jobs: None,
         selection: Selection {
@@ -88,7 +74,7 @@ fn run(fixture: &Fixture, force: &[&str]) -> (RunSummary, Vec<String>) {
 }
 
 /// All files under a directory, by relative path.
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub(super) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten() {
         let path = entry.unwrap().path();
@@ -103,7 +89,11 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 /// Where a folder keeps the object that `machine` has for an output.
 fn shared_object(machine: &Fixture, layer: &Path, stage: &str, output: &str) -> PathBuf {
     let object = machine.object(stage, output);
-    layer.join(object.strip_prefix(fs::canonicalize(machine.cache()).unwrap()).unwrap())
+    layer.join(
+        object
+            .strip_prefix(fs::canonicalize(machine.cache()).unwrap())
+            .unwrap(),
+    )
 }
 
 fn overwrite(path: &Path, bytes: &[u8]) {
@@ -129,7 +119,12 @@ fn what_one_machine_computes_another_fetches() {
     assert_eq!(bytes(&first), bytes(&second));
     let store = engine::store(&second.experiment, &second.site);
     assert_eq!(store.verify_all().unwrap().damaged, []);
-    assert!(second.planned().iter().all(|stage| stage.ends_with("=cached")));
+    assert!(
+        second
+            .planned()
+            .iter()
+            .all(|stage| stage.ends_with("=cached"))
+    );
 }
 
 #[test]
@@ -140,12 +135,7 @@ fn plans_look_into_layers_only_when_asked() {
     assert_eq!(second.planned()[0], "rm=run");
     let remote = Remote::open(&second.site, &Environment::default(), &Silent);
     let selection = Selection::default();
-    let plan = engine::plan_selected(
-        &second.experiment,
-        &second.site,
-        &selection,
-        Some(&remote),
-    );
+    let plan = engine::plan_selected(&second.experiment, &second.site, &selection, Some(&remote));
     let plan = plan.unwrap();
     assert!(plan.is_complete());
     let why = format!("to be fetched from {}", shared.path().display());
@@ -178,10 +168,16 @@ fn a_damaged_object_is_refused_computed_and_made_good() {
     assert!(summary.is_complete());
     assert_eq!(second.worked(), ["gen"]);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("is damaged in it; it is not used"), "{warnings:?}");
+    assert!(
+        warnings[0].contains("is damaged in it; it is not used"),
+        "{warnings:?}"
+    );
     assert_eq!(fs::read(&object).unwrap(), sound);
     let (summary, warnings) = run(&machine(&folder(shared.path(), LayerMode::Read)), &[]);
-    assert_eq!((states(&summary), warnings.len()), (ALL_CACHED.map(String::from).into(), 0));
+    assert_eq!(
+        (states(&summary), warnings.len()),
+        (ALL_CACHED.map(String::from).into(), 0)
+    );
 }
 
 /// Rewrites the shared record of a stage, its seal too.
@@ -193,7 +189,10 @@ fn forge(machine: &Fixture, layer: &Path, stage: &str, change: impl Fn(&mut Valu
     change(&mut sealed["record"]);
     let record = sealed["record"].to_string();
     let seal = Digest::of(record.as_bytes());
-    overwrite(&path, format!(r#"{{"sha256":"{seal}","record":{record}}}"#).as_bytes());
+    overwrite(
+        &path,
+        format!(r#"{{"sha256":"{seal}","record":{record}}}"#).as_bytes(),
+    );
 }
 
 /// Puts an object into a layer; its digest.
@@ -209,7 +208,11 @@ fn directory(entries: &[(&str, u64, &str)]) -> Vec<u8> {
     let entry = |(path, size, digest): &(&str, u64, &str)| json!({"path": path, "size": size, "digest": digest});
     let entries: Vec<Value> = entries.iter().map(entry).collect();
     // Members in the order in which they are written.
-    format!(r#"{{"format":"moreline directory 1","entries":{}}}"#, Value::from(entries)).into()
+    format!(
+        r#"{{"format":"moreline directory 1","entries":{}}}"#,
+        Value::from(entries)
+    )
+    .into()
 }
 
 #[test]
@@ -222,7 +225,8 @@ fn hostile_records_and_lists_do_no_harm() {
     let model = |list: &[u8], bytes: u64| {
         let digest = plant(layer, list);
         forge(&first, layer, "rm", |record| {
-            record["outputs"]["model"] = json!({"form": "directory", "digest": digest, "bytes": bytes});
+            record["outputs"]["model"] =
+                json!({"form": "directory", "digest": digest, "bytes": bytes});
         });
     };
     let outside = directory(&[("../../../evil", 4, &evil)]);
@@ -260,7 +264,10 @@ fn refused(layer: &Path, stage: &str) {
     assert_eq!(fixture.worked(), [stage], "{warnings:?}");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     let names = files(&fixture.path(""));
-    let evil = |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("evil"));
+    let evil = |path: &&PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().contains("evil"))
+    };
     assert_eq!(names.iter().find(evil), None);
 }
 
@@ -302,96 +309,16 @@ fn another_result_of_the_same_key_is_told_and_both_keep_theirs() {
     let second = machine(&folder(shared.path(), LayerMode::ReadWrite));
     second.order("const.gen");
     let (_, warnings) = run(&second, &["gen"]);
-    assert!(warnings.iter().any(|w| w.contains("differs in fed.jsonl, responses.jsonl")), "{warnings:?}");
+    assert!(
+        warnings
+            .iter()
+            .any(|w| w.contains("differs in fed.jsonl, responses.jsonl")),
+        "{warnings:?}"
+    );
     let own = fs::read(second.object("gen", "responses.jsonl")).unwrap();
     assert!(String::from_utf8_lossy(&own).contains("constant"));
     let third = machine(&folder(shared.path(), LayerMode::Read));
     run(&third, &[]);
     let theirs = fs::read(third.object("gen", "responses.jsonl")).unwrap();
     assert!(!String::from_utf8_lossy(&theirs).contains("constant"));
-}
-
-#[test]
-fn a_bucket_is_a_layer_and_sees_no_secret() {
-    let server = Server::start();
-    let first = machine(&bucket(&server, LayerMode::ReadWrite));
-    let (_, warnings) = run(&first, &[]);
-    assert_eq!(warnings, [""; 0]);
-    let names = server.names();
-    assert!(names.iter().all(|name| name.starts_with("team/experiments/")), "{names:?}");
-    let second = machine(&bucket(&server, LayerMode::Read));
-    let (summary, warnings) = run(&second, &[]);
-    assert_eq!(warnings, [""; 0]);
-    assert_eq!(states(&summary), ALL_CACHED);
-    let signatures = server.bucket.signatures.lock().unwrap().clone();
-    assert!(!signatures.is_empty());
-    for signature in signatures {
-        assert!(signature.starts_with("AWS4-HMAC-SHA256 Credential=someone/"), "{signature}");
-        assert!(!signature.contains(SECRET));
-    }
-    for fixture in [&first, &second] {
-        let files = files(&fixture.path(""));
-        let shows = |path: &&PathBuf| {
-            fs::read(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(SECRET))
-        };
-        assert_eq!(files.iter().find(shows), None);
-    }
-    let shown = format!("{:?}", environment(&first.site.cache_layers));
-    assert!(shown.contains("LAYER_SECRET") && !shown.contains(SECRET), "{shown}");
-}
-
-/// Records go last: of every stage that can be found, everything is there.
-#[test]
-fn objects_are_sent_before_the_record() {
-    let server = Server::start();
-    run(&machine(&bucket(&server, LayerMode::ReadWrite)), &[]);
-    let requests = server.bucket.requests.lock().unwrap().clone();
-    let place = |what: &dyn Fn(&String) -> bool| requests.iter().position(what).unwrap();
-    let first_record = place(&|r| r.starts_with("PUT") && r.contains("/actions/"));
-    let first_object = place(&|r| r.starts_with("PUT") && r.contains("/objects/"));
-    assert!(first_object < first_record, "{requests:?}");
-}
-
-#[test]
-fn a_bucket_that_goes_silent_midway_costs_one_wait() {
-    let server = Server::start();
-    run(&machine(&bucket(&server, LayerMode::ReadWrite)), &[]);
-    let so_far = server.bucket.requests.lock().unwrap().len();
-    server.bucket.answers.store(so_far + 2, Ordering::Relaxed);
-    let second = machine(&bucket(&server, LayerMode::ReadWrite));
-    let (summary, warnings) = run(&second, &[]);
-    assert!(summary.is_complete());
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("this run goes on without it"), "{warnings:?}");
-    assert!(second.worked().contains(&"rm".to_owned()));
-    let asked = server.bucket.requests.lock().unwrap().len() - so_far;
-    assert!(asked <= 4, "{asked}");
-    let store = engine::store(&second.experiment, &second.site);
-    assert_eq!(store.verify_all().unwrap().damaged, []);
-}
-
-#[test]
-fn a_bucket_that_refuses_is_a_warning_without_the_secret() {
-    let server = Server::start();
-    let answer = format!("<Error><Message>no {SECRET}</Message></Error>");
-    *server.bucket.denies.lock().unwrap() = Some(answer);
-    let (summary, warnings) = run(&machine(&bucket(&server, LayerMode::ReadWrite)), &[]);
-    assert!(summary.is_complete());
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(!warnings[0].contains(SECRET), "{warnings:?}");
-}
-
-#[test]
-fn layers_that_cannot_be_opened_are_left_out() {
-    let mut fixture = machine(&folder(Path::new("/nowhere/at/all"), LayerMode::Read));
-    let server = Server::start();
-    fixture.site.cache_layers.push(CacheLayer {
-        secret_env: Some("NOT_SET".into()),
-        ..bucket(&server, LayerMode::Read)
-    });
-    let (summary, warnings) = run(&fixture, &[]);
-    assert!(summary.is_complete());
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[1].contains("the environment variable `NOT_SET` is not set"), "{warnings:?}");
-    assert!(server.bucket.requests.lock().unwrap().is_empty());
 }

@@ -51,7 +51,13 @@ impl Server {
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        self.bucket.objects.lock().unwrap().keys().cloned().collect()
+        self.bucket
+            .objects
+            .lock()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect()
     }
 }
 
@@ -85,8 +91,7 @@ fn serve(stream: &TcpStream, bucket: &Bucket) {
         let mut stream = stream;
         let head = format!("HTTP/1.1 {status}\r\n{length}{headers}\r\n");
         let silent = request.method == "HEAD";
-        if stream.write_all(head.as_bytes()).is_err()
-            || !silent && stream.write_all(&body).is_err()
+        if stream.write_all(head.as_bytes()).is_err() || !silent && stream.write_all(&body).is_err()
         {
             return;
         }
@@ -115,8 +120,16 @@ fn answer(bucket: &Bucket, request: &Request) -> Answer {
         (_, Some(bytes)) => match range(request, bytes.len()) {
             None => ("200 OK", META.into(), bytes),
             Some((start, end)) => {
-                let of = format!("Content-Range: bytes {start}-{}/{}\r\n", end - 1, bytes.len());
-                ("206 Partial Content", format!("{of}{META}"), bytes[start..end].to_vec())
+                let of = format!(
+                    "Content-Range: bytes {start}-{}/{}\r\n",
+                    end - 1,
+                    bytes.len()
+                );
+                (
+                    "206 Partial Content",
+                    format!("{of}{META}"),
+                    bytes[start..end].to_vec(),
+                )
             }
         },
     }
@@ -146,7 +159,9 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
         };
         headers.insert(name.to_ascii_lowercase(), value.to_owned());
     }
-    let length = headers.get("content-length").and_then(|text| text.parse().ok());
+    let length = headers
+        .get("content-length")
+        .and_then(|text| text.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).ok()?;
     Some(Request {

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use moreline_protocol::spec::StageKind;
 use serde::Serialize;
 
-use super::{EngineError, Remote};
 use super::session::{Seen, Session};
+use super::{EngineError, Remote};
 use crate::config::{Experiment, Site};
 use crate::plan::{Change, StageKey, StageState};
 use crate::store::ActionRecord;

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
-use crate::engine::NothingKnown;
 use crate::config::{Experiment, ModelDecl, ModelSource, RowsDecl, StageDecl};
+use crate::engine::NothingKnown;
 
 fn rows(path: &Path, limit: Option<u64>) -> RowsDecl {
     RowsDecl {

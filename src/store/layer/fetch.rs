@@ -45,7 +45,11 @@ struct Wanted {
 impl Layers {
     /// The record of a key in the first layer that has a sound one, and the
     /// layer's name. Objects are not looked at.
-    pub fn peek(&self, sought: &Sought<'_>, watch: &FetchWatch<'_>) -> Option<(ActionRecord, String)> {
+    pub fn peek(
+        &self,
+        sought: &Sought<'_>,
+        watch: &FetchWatch<'_>,
+    ) -> Option<(ActionRecord, String)> {
         self.alive().find_map(|layer| match layer.record(sought) {
             Ok(record) => Some((record?, layer.name.clone())),
             Err(problem) => {
@@ -70,11 +74,16 @@ impl Layer {
             .filter(|record| {
                 let mut names = sought.outputs.iter();
                 names.all(|name| record.outputs.contains_key(*name))
-                    && record.outputs.iter().all(|output| is_output(sought, output))
+                    && record
+                        .outputs
+                        .iter()
+                        .all(|output| is_output(sought, output))
             });
         if sound.is_none() {
             self.set_broken(name);
-            return Err(LayerProblem::Refused("the record of the stage is damaged".into()));
+            return Err(LayerProblem::Refused(
+                "the record of the stage is damaged".into(),
+            ));
         }
         Ok(sound)
     }
@@ -285,7 +294,11 @@ fn download(
 
 fn create(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true).open(path).at("write", path)
+    options
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .at("write", path)
 }
 
 /// True for an output that a stage can have given.

@@ -157,7 +157,10 @@ impl Store {
 fn check_given(layer: &Layer, digest: &Digest, bytes: u64) -> Result<(), LayerProblem> {
     let name = object_name(digest);
     let what = format!("object {}, just sent,", digest.short());
-    let there = layer.remote.size(&name).map_err(|missed| missed.of(&what))?;
+    let there = layer
+        .remote
+        .size(&name)
+        .map_err(|missed| missed.of(&what))?;
     let mut stream = DigestStream::default();
     if layer.remote.is_folder {
         let mut start = 0;

@@ -23,11 +23,11 @@ use std::sync::{Mutex, PoisonError};
 
 use moreline_protocol::event::Level;
 
+use super::fetch::FetchWatch;
 use crate::config::{CacheLayer, LayerMode};
 use crate::digest::Digest;
 use crate::event::RunEvent;
 use crate::plan::StageKey;
-use super::fetch::FetchWatch;
 use problem::LayerProblem;
 use remote::Remote;
 
@@ -88,7 +88,10 @@ impl Layers {
                     down: AtomicBool::new(false),
                     broken: Mutex::default(),
                 }),
-                Err(problem) => warn(format!("the cache layer {} is left out: {problem}", layer.url)),
+                Err(problem) => warn(format!(
+                    "the cache layer {} is left out: {problem}",
+                    layer.url
+                )),
             }
         }
         Self { layers }
@@ -124,7 +127,11 @@ impl Layer {
             _ => "",
         };
         let name = &self.name;
-        warn(stage, format!("cache layer {name}: {problem}{after}"), watch);
+        warn(
+            stage,
+            format!("cache layer {name}: {problem}{after}"),
+            watch,
+        );
     }
 }
 

@@ -65,7 +65,11 @@ pub(super) fn open(layer: &CacheLayer, secrets: &LayerSecrets) -> Result<Remote,
             prefix: String::new(),
             is_folder: true,
         },
-        LayerPlace::Bucket { scheme, bucket, prefix } => {
+        LayerPlace::Bucket {
+            scheme,
+            bucket,
+            prefix,
+        } => {
             refuse_plain(layer, scheme, &credentials)?;
             let client = Client {
                 layer,
@@ -170,7 +174,9 @@ impl Client<'_> {
                 .with_allow_http(endpoint.starts_with("http://"));
         }
         if let (Some(id), Some(secret)) = (self.credentials.key_id, self.credentials.secret) {
-            builder = builder.with_access_key_id(id).with_secret_access_key(secret);
+            builder = builder
+                .with_access_key_id(id)
+                .with_secret_access_key(secret);
         }
         if let Some(token) = self.credentials.token {
             builder = builder.with_token(token);

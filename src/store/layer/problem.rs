@@ -47,7 +47,9 @@ impl Missed {
         match self {
             Self::Absent => LayerProblem::Refused(format!("{what} is gone from it")),
             Self::WrongSize => LayerProblem::Refused(format!("{what} has the wrong size")),
-            Self::Exists | Self::NoCreate => LayerProblem::Refused(format!("{what} is there already")),
+            Self::Exists | Self::NoCreate => {
+                LayerProblem::Refused(format!("{what} is there already"))
+            }
             Self::Failed(problem) => LayerProblem::Unreachable(problem),
         }
     }

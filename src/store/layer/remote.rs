@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use object_store::path::Path;
-use object_store::{
-    Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-};
+use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use tokio::runtime::Runtime;
 
 use super::problem::{LayerProblem, Missed};
@@ -100,7 +98,8 @@ impl Remote {
         let path = self.path(name);
         self.wait(async {
             let meta = self.store.head(&path).await;
-            meta.map(|meta| meta.size).map_err(|error| self.missed(&error))
+            meta.map(|meta| meta.size)
+                .map_err(|error| self.missed(&error))
         })
     }
 
