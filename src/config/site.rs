@@ -128,7 +128,9 @@ impl CacheLayer {
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() || bucket.contains(['@', '?', '#']) {
-            return Err(format!("`{rest}` does not begin with the name of a bucket"));
+            // Not quoted: it may hold a secret.
+            let problem = "what follows `://` does not begin with the plain name of a bucket";
+            return Err(problem.into());
         }
         Ok(LayerPlace::Bucket {
             scheme,

@@ -180,6 +180,24 @@ fn a_damaged_object_is_refused_computed_and_made_good() {
     );
 }
 
+#[test]
+fn an_object_cut_short_costs_its_own_stage_only() {
+    let shared = tempfile::tempdir().unwrap();
+    let first = machine(&folder(shared.path(), LayerMode::ReadWrite));
+    run(&first, &[]);
+    let object = shared_object(&first, shared.path(), "gen", "responses.jsonl");
+    for left in [0, 5] {
+        fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
+        let file = fs::File::options().write(true).open(&object).unwrap();
+        file.set_len(left).unwrap();
+        let second = machine(&folder(shared.path(), LayerMode::Read));
+        let (summary, warnings) = run(&second, &[]);
+        assert!(summary.is_complete());
+        assert_eq!(second.worked(), ["gen"], "{warnings:?}");
+        assert!(warnings[0].contains("has the wrong size"), "{warnings:?}");
+    }
+}
+
 /// Rewrites the shared record of a stage, its seal too.
 fn forge(machine: &Fixture, layer: &Path, stage: &str, change: impl Fn(&mut Value)) {
     let view = engine::inspect(&machine.experiment, &machine.site).unwrap();

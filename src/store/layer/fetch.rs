@@ -89,6 +89,18 @@ impl Layer {
     }
 }
 
+impl Layer {
+    /// Tells a layer that does not answer from one whose object ends early: then a
+    /// request for what lies behind its end fails too.
+    fn told(&self, missed: Missed, name: &str, bytes: u64) -> Missed {
+        let is_other = |there: u64| there != bytes;
+        match missed {
+            Missed::Failed(_) if self.remote.size(name).is_ok_and(is_other) => Missed::WrongSize,
+            other => other,
+        }
+    }
+}
+
 impl Store {
     /// Fetches a key's result from the first layer that has it whole, and commits
     /// it. The stage's lock must be held. Problems are told and end nothing;
@@ -272,7 +284,7 @@ fn download(
         }
         let end = file.bytes.min(start.saturating_add(CHUNK));
         let bytes = layer.remote.read_range(&name, start, end);
-        let bytes = bytes.map_err(|missed| missed.of(&what))?;
+        let bytes = bytes.map_err(|missed| layer.told(missed, &name, file.bytes).of(&what))?;
         stream.update(&bytes);
         target.write_all(&bytes).at("write", to)?;
         start = end;

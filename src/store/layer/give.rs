@@ -236,3 +236,52 @@ fn damaged(digest: Digest) -> StoreError {
         missing: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::AtomicBool;
+
+    use super::super::LayerSecrets;
+    use super::*;
+    use crate::config::{CacheLayer, LayerMode};
+
+    fn open(folder: &std::path::Path) -> Layers {
+        let layer = CacheLayer {
+            mode: LayerMode::ReadWrite,
+            ..CacheLayer::at(folder.to_str().unwrap())
+        };
+        Layers::open(&[layer], &LayerSecrets::default(), &|why| panic!("{why}"))
+    }
+
+    #[test]
+    fn a_large_object_goes_in_parts_and_a_damaged_one_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("cache"));
+        store.prepare().unwrap();
+        let bytes: Vec<u8> = (0..2 * PART + 5).map(|i| (i % 251) as u8).collect();
+        let file = dir.path().join("cache/attempts/large");
+        fs::write(&file, &bytes).unwrap();
+        let (digest, _) = store.put_file(&file).unwrap();
+        let watch = FetchWatch {
+            event: &|_| {},
+            cancel: &AtomicBool::new(false),
+        };
+        let shared = dir.path().join("shared");
+        let layers = open(&shared);
+        store
+            .give_object(&layers.layers[0], &digest, &watch)
+            .unwrap();
+        assert!(fs::read(shared.join(object_name(&digest))).unwrap() == bytes);
+
+        let object = store.object_path(&digest);
+        fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&object, &bytes[1..]).unwrap();
+        let other = dir.path().join("other");
+        let layers = open(&other);
+        let refused = store.give_object(&layers.layers[0], &digest, &watch);
+        assert!(refused.is_err());
+        assert!(!other.join(object_name(&digest)).exists());
+    }
+}
