@@ -150,7 +150,7 @@ fn a_layer_that_may_only_be_read_gets_nothing() {
     let shared = tempfile::tempdir().unwrap();
     let (summary, _) = run(&machine(&folder(shared.path(), LayerMode::Read)), &[]);
     assert!(summary.is_complete());
-    assert_eq!(files(shared.path()), [PathBuf::new(); 0]);
+    assert!(files(shared.path()).is_empty());
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl Store {
             layer.set_broken(name);
             return Err(LayerProblem::Refused(format!("{what} is damaged")));
         }
-        match Manifest::parse(&bytes).filter(|manifest| is_tree(manifest)) {
+        match Manifest::parse(&bytes).filter(is_tree) {
             Some(manifest) if manifest.bytes() == output.bytes => Ok((manifest, bytes)),
             _ => Err(LayerProblem::Refused(format!("{what} makes no sense"))),
         }
