@@ -3,9 +3,11 @@
 
 mod args;
 mod cache;
+mod check;
 mod error;
 mod explain;
 mod export;
+mod findings;
 mod graph;
 mod headline;
 mod interrupt;
@@ -66,6 +68,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Show(arguments) | Command::Explain(arguments) => arguments.json,
         Command::Cache(arguments) => arguments.command.target().json,
         Command::Report(_) | Command::Export(_) => false,
+        Command::Check(arguments) => arguments.json,
         Command::Schema(_) | Command::Completions(_) => false,
     }
 }
@@ -80,6 +83,7 @@ fn dispatch(command: Command) -> Result<u8, CliError> {
         Command::Report(arguments) => report::run(&arguments)?,
         Command::Export(arguments) => export::run(&arguments)?,
         Command::Cache(arguments) => return cache::run(&arguments),
+        Command::Check(arguments) => return check::run(&arguments),
         Command::Schema(arguments) => {
             let schema = if arguments.site {
                 crate::config::site_schema()

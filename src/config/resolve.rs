@@ -105,11 +105,12 @@ impl Resolver<'_> {
             .collect();
         references::check(self.document, &cells, &specs, problems);
         let stages = cells.into_iter().zip(specs).filter_map(|(cell, spec)| {
+            let spec = spec.or_else(|| salvaged(&cell, &schemas[&cell.kind]))?;
             Some(StageDecl {
                 name: cell.name,
                 base: cell.base,
                 cell: cell.cell,
-                spec: spec?,
+                spec,
             })
         });
         let name = file.path.file_stem().unwrap_or_default();
@@ -227,7 +228,10 @@ impl Resolver<'_> {
         };
         check::table(&subject, &table, schema, problems);
         if problems.len() > before {
-            return None;
+            // What is right in it still says which file is meant.
+            let table = check::sound(&table, schema);
+            let typed = serde_json::from_value(table.to_json()).ok()?;
+            return Some((table, typed));
         }
         let typed = typed(&table, &entry.key_at, problems)?;
         Some((table, typed))
@@ -372,6 +376,14 @@ fn spec(cell: &Cell, schema: &serde_json::Value, problems: &mut Vec<Problem>) ->
     };
     problems.extend(rules::check(cell, &spec));
     Some(spec)
+}
+
+/// What can be made of a cell with wrong settings when those are left out, for
+/// the inputs it names.
+fn salvaged(cell: &Cell, schema: &serde_json::Value) -> Option<StageSpec> {
+    let mut table = check::sound(&cell.table, schema).to_json();
+    table["kind"] = cell.kind.name().into();
+    serde_json::from_value(table).ok()
 }
 
 fn typed<T: serde::de::DeserializeOwned>(

@@ -1,10 +1,12 @@
 //! The program as its users meet it: exit codes, messages, JSON.
 
 mod bad_input;
+mod checking;
 mod disk;
 mod experiments;
 mod fixture;
 mod interrupt;
 mod json;
+mod planning;
 mod queries;
 mod running;
