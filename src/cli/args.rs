@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::check::CheckArguments;
+use super::fmt::FmtArguments;
 use crate::engine::Selection;
 
 /// One experiment file, end to end: reward models, sampling, selection,
@@ -44,6 +45,8 @@ pub(super) enum Command {
     Cache(CacheArguments),
     /// Check experiment files, and everything they name, without running
     Check(CheckArguments),
+    /// Bring experiment and site files into one form
+    Fmt(FmtArguments),
     /// Print the JSON schema of the experiment file
     Schema(SchemaArguments),
     /// Print a completion script for a shell

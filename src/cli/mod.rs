@@ -8,6 +8,7 @@ mod error;
 mod explain;
 mod export;
 mod findings;
+mod fmt;
 mod graph;
 mod headline;
 mod interrupt;
@@ -69,7 +70,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Cache(arguments) => arguments.command.target().json,
         Command::Report(_) | Command::Export(_) => false,
         Command::Check(arguments) => arguments.json,
-        Command::Schema(_) | Command::Completions(_) => false,
+        Command::Schema(_) | Command::Completions(_) | Command::Fmt(_) => false,
     }
 }
 
@@ -84,6 +85,7 @@ fn dispatch(command: Command) -> Result<u8, CliError> {
         Command::Export(arguments) => export::run(&arguments)?,
         Command::Cache(arguments) => return cache::run(&arguments),
         Command::Check(arguments) => return check::run(&arguments),
+        Command::Fmt(arguments) => return fmt::run(&arguments),
         Command::Schema(arguments) => {
             let schema = if arguments.site {
                 crate::config::site_schema()

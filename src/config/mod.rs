@@ -10,6 +10,7 @@ mod check;
 mod error;
 mod experiment;
 mod files;
+mod format;
 mod hub;
 mod interpolate;
 mod kinds;
@@ -35,6 +36,7 @@ mod tests;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use experiment::{Experiment, ModelDecl, ModelSource, Referent, RowsDecl, StageDecl};
+pub use format::format;
 pub use load::{LoadOptions, Loaded, load, load_site, read, read_site};
 pub use place::Place;
 pub use schema::{schema, site_schema};

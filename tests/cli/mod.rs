@@ -5,6 +5,7 @@ mod checking;
 mod disk;
 mod experiments;
 mod fixture;
+mod formatting;
 mod interrupt;
 mod json;
 mod planning;

@@ -9,6 +9,7 @@ macro_rules! message {
     };
 }
 
+mod formatting;
 mod messages;
 mod resolving;
 mod schemas;
