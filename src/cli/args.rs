@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::check::CheckArguments;
+use super::doctor::DoctorArguments;
 use super::fmt::FmtArguments;
 use crate::engine::Selection;
 
@@ -47,6 +48,8 @@ pub(super) enum Command {
     Check(CheckArguments),
     /// Bring experiment and site files into one form
     Fmt(FmtArguments),
+    /// Say what this machine gives to a run, and what to mend
+    Doctor(DoctorArguments),
     /// Print the JSON schema of the experiment file
     Schema(SchemaArguments),
     /// Print a completion script for a shell

@@ -4,6 +4,7 @@
 mod args;
 mod cache;
 mod check;
+mod doctor;
 mod error;
 mod explain;
 mod export;
@@ -70,6 +71,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Cache(arguments) => arguments.command.target().json,
         Command::Report(_) | Command::Export(_) => false,
         Command::Check(arguments) => arguments.json,
+        Command::Doctor(arguments) => arguments.json,
         Command::Schema(_) | Command::Completions(_) | Command::Fmt(_) => false,
     }
 }
@@ -86,6 +88,7 @@ fn dispatch(command: Command) -> Result<u8, CliError> {
         Command::Cache(arguments) => return cache::run(&arguments),
         Command::Check(arguments) => return check::run(&arguments),
         Command::Fmt(arguments) => return fmt::run(&arguments),
+        Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Schema(arguments) => {
             let schema = if arguments.site {
                 crate::config::site_schema()

@@ -3,6 +3,7 @@
 mod bad_input;
 mod checking;
 mod disk;
+mod doctor;
 mod experiments;
 mod fixture;
 mod formatting;
