@@ -6,6 +6,8 @@
 //! its type (`check`, `kinds`), and names are resolved (`references`). Every
 //! step adds to one list of problems; they are reported together.
 
+mod axes;
+mod axis;
 mod check;
 mod error;
 mod experiment;

@@ -10,6 +10,7 @@ macro_rules! message {
 }
 
 mod formatting;
+mod matrices;
 mod messages;
 mod resolving;
 mod schemas;
