@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::check::CheckArguments;
+use super::doctor::DoctorArguments;
+use super::fmt::FmtArguments;
 use crate::engine::Selection;
 
 /// One experiment file, end to end: reward models, sampling, selection,
@@ -41,6 +44,12 @@ pub(super) enum Command {
     Export(ExportArguments),
     /// Look after the cache
     Cache(CacheArguments),
+    /// Check experiment files, and everything they name, without running
+    Check(CheckArguments),
+    /// Bring experiment and site files into one form
+    Fmt(FmtArguments),
+    /// Say what this machine gives to a run, and what to mend
+    Doctor(DoctorArguments),
     /// Print the JSON schema of the experiment file
     Schema(SchemaArguments),
     /// Print a completion script for a shell
@@ -257,7 +266,8 @@ pub(super) struct CompletionsArguments {
     pub(super) shell: Shell,
 }
 
-fn assignment(text: &str) -> Result<(String, String), String> {
+/// A `--set` argument's path and value.
+pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((path, value)) if !path.trim().is_empty() => {
             Ok((path.trim().to_owned(), value.trim().to_owned()))

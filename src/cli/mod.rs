@@ -3,9 +3,13 @@
 
 mod args;
 mod cache;
+mod check;
+mod doctor;
 mod error;
 mod explain;
 mod export;
+mod findings;
+mod fmt;
 mod graph;
 mod headline;
 mod interrupt;
@@ -66,7 +70,9 @@ fn wants_json(command: &Command) -> bool {
         Command::Show(arguments) | Command::Explain(arguments) => arguments.json,
         Command::Cache(arguments) => arguments.command.target().json,
         Command::Report(_) | Command::Export(_) => false,
-        Command::Schema(_) | Command::Completions(_) => false,
+        Command::Check(arguments) => arguments.json,
+        Command::Doctor(arguments) => arguments.json,
+        Command::Schema(_) | Command::Completions(_) | Command::Fmt(_) => false,
     }
 }
 
@@ -80,6 +86,9 @@ fn dispatch(command: Command) -> Result<u8, CliError> {
         Command::Report(arguments) => report::run(&arguments)?,
         Command::Export(arguments) => export::run(&arguments)?,
         Command::Cache(arguments) => return cache::run(&arguments),
+        Command::Check(arguments) => return check::run(&arguments),
+        Command::Fmt(arguments) => return fmt::run(&arguments),
+        Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Schema(arguments) => {
             let schema = if arguments.site {
                 crate::config::site_schema()

@@ -25,6 +25,7 @@ mod view;
 
 pub use error::EngineError;
 pub use explain::{Compared, ExplainedStage, Explanation, Found, Root, explain};
+pub use inputs::FIND;
 pub use options::{Environment, Observer, RunOptions, Silent};
 pub use runner::{StageFailure, StageRunner};
 pub use selection::Selection;

@@ -78,7 +78,7 @@ pub(super) fn run_worker(task: &Task<'_>, job: &Path, spawn: &Spawn<'_>) -> Resu
 fn secrets<'a>(task: &'a Task<'_>) -> impl Iterator<Item = &'a str> {
     let endpoints = task.context.site.endpoint.values();
     let keys = endpoints.filter_map(|endpoint| endpoint.key_env.as_deref());
-    keys.chain(["HF_TOKEN"])
+    keys.chain(["HF_TOKEN", "HF_ENDPOINT"])
 }
 
 /// What is known of a running worker.

@@ -40,6 +40,23 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], durable: bool) -> Result<(), St
     if durable { sync_dir(dir) } else { Ok(()) }
 }
 
+/// Replaces a file in one step, its permissions kept.
+pub(crate) fn replace_keeping_mode(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let permissions = fs::metadata(path).at("read", path)?.permissions();
+    if permissions.readonly() {
+        return Err(io::Error::from(io::ErrorKind::PermissionDenied)).at("write", path);
+    }
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let temporary = dir.join(unique_name(".tmp"));
+    let written = write_new(&temporary, bytes, true)
+        .and_then(|()| fs::set_permissions(&temporary, permissions).at("write", &temporary))
+        .and_then(|()| fs::rename(&temporary, path).at("write", path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
 fn write_new(path: &Path, bytes: &[u8], durable: bool) -> Result<(), StoreError> {
     let mut file = OpenOptions::new()
         .write(true)

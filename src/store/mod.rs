@@ -39,12 +39,13 @@ use std::path::{Path, PathBuf};
 pub use attempt::{Attempt, Attempts};
 pub(crate) use clock::{nanos_now, now_rfc3339, rfc3339, seconds_now};
 pub(crate) use durable::{
-    entries, make_dir, read_at_most, read_text_at_most, remove_dir, replace, unique_name,
+    entries, make_dir, read_at_most, read_text_at_most, remove_dir, replace, replace_keeping_mode,
+    unique_name,
 };
 pub(crate) use error::AtPath;
 pub use error::StoreError;
 pub use fetch::{FetchWatch, HUB, Hub, HubModel, ModelLock, PinnedModel};
-pub use gc::{CacheSize, Collected, Verified};
+pub use gc::{CacheHealth, CacheSize, Collected, Verified};
 pub use lock::Lock;
 pub(crate) use lock::host;
 pub use lookup::Lookup;

@@ -30,6 +30,8 @@ impl Toy {
         toy.write("prompts.jsonl", "{\"prompt\":\"Say hello.\"}\n");
         toy.write("model/config.json", &model_config().to_string());
         fs::write(toy.path("model/model.safetensors"), weights()).expect("a file");
+        let tokenizer = json!({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}});
+        toy.write("model/tokenizer.json", &tokenizer.to_string());
         let worker = include_str!("worker.sh").replace("@CONTROL@", &control.to_string_lossy());
         toy.write("worker.sh", &worker);
         let executable = fs::Permissions::from_mode(0o755);
