@@ -86,7 +86,8 @@ class Bench:
         """Reward training against RewardTrainer and the published loop."""
         plan = self.plan
         rows = self.reward_rows(precision)
-        head = order.reward_head(json.loads((self.base / "config.json").read_text())["hidden_size"], 0)
+        config = json.loads((self.base / "config.json").read_text())
+        head = order.reward_head(config["hidden_size"], seed=0)
         trl = Peer("TRL RewardTrainer", "trl_reward.py", {"rows": rows, "head": head})
         steps = plan.published_steps[precision]
         published = Peer(

@@ -15,7 +15,8 @@ def model_flops(bench, comparisons):
     config = json.loads((bench.base / "config.json").read_text())
     shapes, found = block_shapes(config), {}
     rewards = {c.precision: c for c in comparisons if c.case == "reward"}
-    budget = bench.experiment.record(f"reward-{min(rewards)}")["provenance"]["resources"]["token_budget"]
+    record = bench.experiment.record(f"reward-{min(rewards)}")
+    budget = record["provenance"]["resources"]["token_budget"]
     tokens = {p: micro_batch(c.sides[0].runs[0].tokens, budget) for p, c in rewards.items()}
     gemms = measured_rates(bench.plan, shapes, tokens)
     for precision, comparison in rewards.items():

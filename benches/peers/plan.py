@@ -74,7 +74,7 @@ def read(arguments=None):
         quick=given.quick,
         moreline=bin_dir / "moreline",
         worker=bin_dir / "moreline-worker",
-        work=ROOT / "target" / "peers",
+        work=given.work.resolve(),
         limit_mb=0.92 * measure.available_mb(),
     )
 
@@ -95,6 +95,8 @@ def _parser():
     add("--output", type=Path, metavar="FILE", help="where the tables are written")
     add("--bin", type=Path, default=ROOT / "target" / "release", metavar="DIR",
         help="where moreline and moreline-worker are")
+    add("--work", type=Path, default=ROOT / "target" / "peers", metavar="DIR",
+        help="where rows, models and logs are kept between runs")
     add("--prefix", default="", metavar="COMMAND",
         help="put before each measured program, for example 'taskset -c 0,1'")
     return parser

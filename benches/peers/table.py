@@ -62,9 +62,10 @@ def _losses(comparison):
     steps = " | ".join(str(step + 1) for step in range(longest))
     lines = [f"| loss after step | {steps} |", "| --- |" + " ---: |" * longest]
     for side in comparison.sides:
-        if side.runs:
+        if side.runs and side.runs[0].losses:
             losses = [f"{loss:.4f}" for loss in side.runs[0].losses]
-            lines.append(f"| {side.name} | " + " | ".join(losses + [""] * (longest - len(losses))) + " |")
+            cells = losses + [""] * (longest - len(losses))
+            lines.append(f"| {side.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -95,8 +96,9 @@ def page(plan, comparisons, flops):
 
 
 def _about(plan):
-    sizes = "quick run, " if plan.quick else ""
-    data = "`data/quickstart`" if plan.data == ROOT / "data" / "quickstart" else "sets given by `--data`"
+    sizes = "A quick run: " if plan.quick else ""
+    own = plan.data == ROOT / "data" / "quickstart"
+    data = "`data/quickstart`" if own else "the sets given by `--data`"
     return (
         "Written by `benches/peers/run`; `benches/README.md` says how to repeat it.\n\n"
         f"{sizes}SmolLM2-135M-Instruct, {data}. {_machine()}. moreline at commit "
@@ -105,8 +107,8 @@ def _about(plan):
         "a ratio is the median over the rounds of the seconds that both took for the same steps. "
         "Steps are timed inside each program; the first of a run warms up and does not "
         "count where there are more. Start-up is the time from the start of the process (of "
-        "`moreline run`, with planning and its worker) to the first step. Peak memory is that of the "
-        "process and its children together, and in brackets how many times moreline's it is.\n"
+        "`moreline run`, with planning and its worker) to the first step. Peak memory is that of "
+        "the process and its children together, and in brackets how many times moreline's it is.\n"
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import peft
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
@@ -68,10 +69,9 @@ def check_reward(table, exported, stage, base):
     folder = exported.export(stage)
     config = json.loads((folder / "config.json").read_text())
     model = load(AutoModelForSequenceClassification, folder)
-    table.row(stage, "class", type(model).__name__, config["architectures"] == [type(model).__name__])
-    check_files(table, stage, folder)
-    expected = [record["rewards"] for record in exported.records(f"{stage}-rewards", "records.jsonl")]
-    expected = torch.tensor(expected).flatten()
+    check_class(table, stage, folder, model)
+    records = exported.records(f"{stage}-rewards", "records.jsonl")
+    expected = torch.tensor([record["rewards"] for record in records]).flatten()
     sequences = reward_ids(AutoTokenizer.from_pretrained(folder), start.rows())
     pooling = config["moreline"]["pooling"]
     if pooling in ("mean", "max"):
@@ -123,8 +123,7 @@ def check_language(table, exported, stage, base):
     folder = exported.export(stage)
     config = json.loads((folder / "config.json").read_text())
     model = load(AutoModelForCausalLM, folder)
-    table.row(stage, "class", type(model).__name__, config["architectures"] == [type(model).__name__])
-    check_files(table, stage, folder)
+    check_class(table, stage, folder, model)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     check_text(table, exported, stage, tokenizer)
     sequences = [chat(tokenizer, row, tokenize=True) for row in start.rows()]
@@ -152,16 +151,22 @@ def check_text(table, exported, stage, tokenizer):
         good = text == row["text"] and len(ids) == row["tokens"]
         table.row(stage, f"chat template, row {row['row']}", f"{len(ids)} tokens", good)
     if stage.startswith("smollm2"):
-        check_golden_ids(table, stage, tokenizer)
+        check_golden_text(table, stage, tokenizer)
 
 
-def check_golden_ids(table, stage, tokenizer):
-    """The ids of published texts, of which the golden file has the first 400."""
-    golden = json.loads((start.GOLDEN / "smollm2.json").read_text())["rows"]
-    texts = [row["prompt"] + row["answer"] for row in golden]
+def check_golden_text(table, stage, tokenizer):
+    """Ids of published texts, of which the golden file has the first 400, and chats."""
+    golden = json.loads((start.GOLDEN / "smollm2.json").read_text())
+    rows, chats = golden["rows"], golden["chat"]
+    texts = [row["prompt"] + row["answer"] for row in rows]
     found = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    agree = sum(ids[:400] == row["ids"] for ids, row in zip(found, golden))
-    table.row(stage, "ids of published texts", f"{agree} of {len(golden)}", agree == len(golden))
+    agree = sum(ids[:400] == row["ids"] for ids, row in zip(found, rows))
+    table.row(stage, "ids of published texts", f"{agree} of {len(rows)}", agree == len(rows))
+    render = lambda messages: tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True
+    )
+    agree = sum(render(row["messages"]) == row["text"] for row in chats)
+    table.row(stage, "published chats", f"{agree} of {len(chats)}", agree == len(chats))
 
 
 def chat(tokenizer, row, tokenize):
@@ -202,13 +207,14 @@ def load(kind, folder, **more):
 
 
 def with_adapter(model, adapter):
-    import peft
-
     return peft.PeftModel.from_pretrained(model, adapter).eval()
 
 
-def check_files(table, stage, folder):
-    """Several weight files and their index, where that was asked for."""
+def check_class(table, stage, folder, model):
+    """The class that the config names; several weight files, where that was asked for."""
+    found = type(model).__name__
+    named = json.loads((folder / "config.json").read_text())["architectures"]
+    table.row(stage, "class", found, named == [found])
     if "sharded" in stage:
         files = len(list(folder.glob("model-*.safetensors")))
         good = files > 1 and (folder / "model.safetensors.index.json").exists()
@@ -227,4 +233,5 @@ def padded(sequences, pad, side):
     return torch.tensor(ids), torch.tensor(mask)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -44,7 +44,8 @@ def byte_tokenizer():
         {"id": id, "content": token, "special": True, **settings}
         for id, token in enumerate(specials)
     ]
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    level["use_regex"] = False
     model = {"type": "BPE", "vocab": vocabulary, "merges": []}
     return {
         "version": "1.0", "added_tokens": added, "normalizer": None, "pre_tokenizer": level,
