@@ -1,5 +1,7 @@
 """The same work by moreline and its peers; see benches/README.md."""
 
+import signal
+import sys
 
 import cases
 import data
@@ -10,6 +12,8 @@ from gemm_rates import model_flops
 
 
 def main():
+    # So that what it started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     plan = planning.read()
     plan.work.mkdir(parents=True, exist_ok=True)
     experiment = ours.Experiment(plan.work, plan)
