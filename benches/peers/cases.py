@@ -24,6 +24,8 @@ class Run:
     losses: list
     startup: float
     peak_mb: float
+    # Share of the processors that other programs had meanwhile.
+    others: float
     tokens: list = field(default_factory=list)
     rewards: list = field(default_factory=list)
 
@@ -160,15 +162,17 @@ class Bench:
             seconds = [step["seconds"] for step in steps.found]
             losses = [step["loss"] for step in steps.found]
             tokens = [step["tokens"] for step in steps.found]
-            items = [self.plan.batch] * len(seconds)
-            return Run(seconds, items, losses, steps.startup(measured), measured.peak_mb, tokens)
+            items, startup = [self.plan.batch] * len(seconds), steps.startup(measured)
+            peak, others = measured.peak_mb, measured.others
+            return Run(seconds, items, losses, startup, peak, others, tokens)
         record = self.experiment.record(stage)
         timings = record["provenance"]["timings"]
         lines = Path(record["outputs"]["responses.jsonl"]).read_text().splitlines()
         rewards = [r["score"] for line in lines for r in json.loads(line)["responses"]]
         startup = measured.seconds - timings["work_s"]
         work = [timings["work_s"]]
-        return Run(work, [len(rewards)], [], startup, measured.peak_mb, rewards=rewards)
+        peak, others = measured.peak_mb, measured.others
+        return Run(work, [len(rewards)], [], startup, peak, others, rewards=rewards)
 
     def peer(self, name, precision, peer, side):
         """One run of a peer, with smaller micro-batches if it outgrows the memory."""
@@ -229,6 +233,7 @@ def peer_run(measured, found, batch):
         [step["loss"] for step in steps if "loss" in step],
         found["first_began"] - measured.started,
         measured.peak_mb,
+        measured.others,
         rewards=found.get("rewards", []),
     )
 

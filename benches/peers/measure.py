@@ -1,6 +1,7 @@
 """Runs a program and watches the memory of its process tree."""
 
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -19,6 +20,8 @@ class Measured:
     seconds: float
     peak_mb: float
     outgrew: bool
+    # Share of the processors that other programs had meanwhile.
+    others: float
     code: int
     log: Path
 
@@ -31,6 +34,8 @@ def run(command, log, *, limit_mb, prefix="", watch=None, environment=None):
     holds more than `limit_mb`. `watch` is called every 50 ms. The clock starts behind
     `prefix`, which may wait for something."""
     began = Path(f"{log}.began")
+    began.unlink(missing_ok=True)
+    before = _children_seconds()
     stamp = ["sh", "-c", 'date +%s.%N >"$0" && exec "$@"', began]
     with open(log, "wb") as out:
         child = subprocess.Popen(
@@ -42,27 +47,47 @@ def run(command, log, *, limit_mb, prefix="", watch=None, environment=None):
             env={**os.environ, **(environment or {})},
         )
         try:
-            peak, outgrew = _follow(child, limit_mb, watch)
+            peak, outgrew, busy = _follow(child, limit_mb, watch, began)
         finally:
             _kill(child)
     started = float(began.read_text())
-    return Measured(started, time.time() - started, peak, outgrew, child.returncode, Path(log))
+    seconds = time.time() - started
+    others = busy - (_children_seconds() - before)
+    others = max(0.0, others / (seconds * os.cpu_count()))
+    return Measured(started, seconds, peak, outgrew, others, child.returncode, Path(log))
 
 
-def _follow(child, limit_mb, watch):
-    peak = 0.0
+def _follow(child, limit_mb, watch, began):
+    """Peak megabytes, whether that was too much, and the seconds that all processors
+    were busy since the program began."""
+    peak, start = 0.0, _busy_seconds()
     while child.poll() is None:
+        if not began.exists():
+            start = _busy_seconds()
         resident, highest = _tree_memory(child.pid)
         peak = max(peak, resident, highest)
         if resident > limit_mb:
             _kill(child)
-            return peak, True
+            return peak, True, _busy_seconds() - start
         if watch:
             watch()
         time.sleep(EVERY)
     if watch:
         watch()
-    return peak, False
+    return peak, False, _busy_seconds() - start
+
+
+def _busy_seconds():
+    """Processor seconds spent since the machine started, by whatever."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    user, nice, system, _idle, _waiting, *interrupts = map(int, fields[:8])
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
+def _children_seconds():
+    """Processor seconds of the programs started here that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _kill(child):

@@ -54,7 +54,15 @@ def _row(comparison, side):
     share = peak / comparison.sides[0].median(lambda run: run.peak_mb)
     memory = f"{peak:,.0f}" if ours else f"{peak:,.0f} ({share:.1f} x)"
     rate = comparison.rate(side)
-    return f"| {side.name} | {rate:.3g} | {ratio} | {startup:.1f} | {memory} | {side.note} |"
+    note = side.note + _disturbed(side)
+    return f"| {side.name} | {rate:.3g} | {ratio} | {startup:.1f} | {memory} | {note} |"
+
+
+def _disturbed(side):
+    """Says so if other programs ran meanwhile: figures of such runs are worth nothing, for
+    two programs suffer differently."""
+    most = max(run.others for run in side.runs)
+    return f" **disturbed**: others had {most:.0%} of the processors" if most > 0.05 else ""
 
 
 def _losses(comparison):
