@@ -4,3 +4,4 @@ mod cli;
 mod engine;
 mod layers;
 mod quickstart_data;
+mod small_disk;

@@ -1,5 +1,6 @@
 //! The engine with a worker that is a shell script.
 
+mod chaos;
 mod damage;
 mod dice;
 mod fixture;
