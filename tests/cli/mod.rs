@@ -7,4 +7,5 @@ mod fixture;
 mod interrupt;
 mod json;
 mod queries;
+mod reasons;
 mod running;
