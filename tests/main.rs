@@ -5,3 +5,4 @@ mod engine;
 mod layers;
 mod quickstart_data;
 mod schema;
+mod small_disk;

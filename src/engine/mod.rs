@@ -17,6 +17,7 @@ mod schedule;
 mod selection;
 mod session;
 mod sources;
+mod strays;
 mod summary;
 mod supervise;
 mod task;
@@ -90,7 +91,7 @@ pub fn run(
         journal.write(&experiment.path, &started, None)?;
         journal.write_snapshot(&Snapshot::new(experiment, &context.sources))?;
         models::fetch(&session, &context.sources, options, &journal)?;
-        let attempts = session.store.attempts(journal.run())?;
+        let attempts = session.store.attempts(journal.run(), &strays::end)?;
         let _ = context.attempts.set(attempts);
         let _ = runs::prune(&session.store, runs::KEPT);
         Ok(())

@@ -4,6 +4,8 @@
 //! signal when its parent *thread* ends (so all workers are started from the
 //! run's own thread), it leaves when its standard input ends, and the engine
 //! kills its process group when it stops or when the worker itself is gone.
+//! What has left that group is found by `strays`, after the worker's end or, if
+//! the engine was killed, by the next run.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -17,8 +19,8 @@ use moreline_protocol::PROTOCOL_VERSION;
 use moreline_protocol::event::Event;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::StageFailure;
 use super::task::{Computed, Halt, Spawn, Task};
+use super::{StageFailure, strays};
 use crate::store::AtPath;
 
 /// Turns a worker's threads spin at a barrier before they sleep. libgomp's own
@@ -59,7 +61,8 @@ pub(super) fn run_worker(task: &Task<'_>, job: &Path, spawn: &Spawn<'_>) -> Resu
         .stderr(errors)
         .process_group(0)
         .env("GOMP_SPINCOUNT", SPINS)
-        .env("GLIBC_TUNABLES", HUGE_PAGES);
+        .env("GLIBC_TUNABLES", HUGE_PAGES)
+        .env(strays::ATTEMPT, attempt(job));
     for name in secrets(task) {
         command.env_remove(name);
     }
@@ -69,9 +72,14 @@ pub(super) fn run_worker(task: &Task<'_>, job: &Path, spawn: &Spawn<'_>) -> Resu
         Halt::Failed(StageFailure::new(message).with_hint(hint))
     })?;
     let mut worker = Worker::new(task, &log, &mut child);
-    worker.listen(&mut child);
+    worker.listen(&mut child, attempt(job));
     let status = child.wait().at("wait for", program)?;
     worker.end(status)
+}
+
+/// The attempt's directory, where its job lies.
+fn attempt(job: &Path) -> &Path {
+    job.parent().unwrap_or(job)
 }
 
 /// Names of the environment variables that hold keys: none is a worker's.
@@ -110,8 +118,8 @@ impl<'a> Worker<'a> {
     }
 
     /// Takes events until the process has ended, then kills what is left of
-    /// its group. The process stays unreaped, so that its id is still its own.
-    fn listen(&mut self, child: &mut Child) {
+    /// its group and of the attempt. The process stays unreaped, so that its id is still its own.
+    fn listen(&mut self, child: &mut Child, attempt: &Path) {
         let mut open = true;
         while !has_ended(child) {
             if self.task.context.is_stopped() && !self.stopped {
@@ -129,6 +137,7 @@ impl<'a> Worker<'a> {
             }
         }
         kill_group(child);
+        strays::end(attempt);
         while let Ok(line) = self.lines.recv_timeout(DRAIN) {
             self.line(&line, child);
         }

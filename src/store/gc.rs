@@ -67,7 +67,7 @@ impl Store {
     /// Bytes and files of the store.
     pub fn size(&self) -> Result<CacheSize, StoreError> {
         let mut size = CacheSize {
-            records: entries(&self.root.join("actions"))?.len() as u64,
+            records: self.record_files()?.len() as u64,
             partial_bytes: tree_bytes(&self.root.join("partial"))?
                 + tree_bytes(&self.root.join("attempts"))?,
             hub_bytes: tree_bytes(&self.root.join("hub"))?,
@@ -118,7 +118,7 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        for path in entries(&self.root.join("actions"))? {
+        for path in self.record_files()? {
             let bytes = read_at_most(&path, MAX_RECORD).at("read", &path)?;
             if ActionRecord::parse(&bytes).is_none() {
                 let name = path.file_name().unwrap_or_default();
@@ -160,6 +160,7 @@ impl Store {
                 make_dir(&dir)?;
             }
         }
+        collected.bytes += self.remove_leftovers(dry_run)?;
         if !dry_run {
             self.remove_locks()?;
         }
@@ -168,7 +169,7 @@ impl Store {
 
     fn used_objects(&self) -> Result<HashSet<Digest>, StoreError> {
         let mut used = HashSet::new();
-        for path in entries(&self.root.join("actions"))? {
+        for path in self.record_files()? {
             let bytes = read_at_most(&path, MAX_RECORD).at("read", &path)?;
             let Some(record) = ActionRecord::parse(&bytes) else {
                 continue;

@@ -25,6 +25,7 @@ mod error;
 mod fetch;
 mod gc;
 mod latest;
+mod leftovers;
 mod lock;
 mod lookup;
 mod manifest;
@@ -34,7 +35,9 @@ mod object;
 mod record;
 mod view;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 pub use attempt::{Attempt, Attempts};
 pub(crate) use clock::{nanos_now, now_rfc3339, rfc3339, seconds_now};
@@ -42,6 +45,7 @@ pub(crate) use durable::{
     entries, make_dir, read_at_most, read_text_at_most, remove_dir, replace, replace_keeping_mode,
     unique_name,
 };
+use durable::{make_dir_durably, sync_dir};
 pub(crate) use error::AtPath;
 pub use error::StoreError;
 pub use fetch::{FetchWatch, HUB, Hub, HubModel, ModelLock, PinnedModel};
@@ -67,6 +71,8 @@ const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
 pub struct Store {
     root: PathBuf,
     memo: Memo,
+    /// Directories of objects that this process has seen onto the disk.
+    shelves: Mutex<HashSet<PathBuf>>,
 }
 
 impl Store {
@@ -75,19 +81,23 @@ impl Store {
         let root = root.into();
         let root = std::path::absolute(&root).unwrap_or(root);
         let memo = Memo::open(root.join("memo"));
-        Self { root, memo }
+        Self {
+            root,
+            memo,
+            shelves: Mutex::default(),
+        }
     }
 
     /// Makes the store's directories, for a run that will write.
     pub fn prepare(&self) -> Result<(), StoreError> {
-        make_dir(&self.root)?;
-        let tag = self.root.join("CACHEDIR.TAG");
-        if !tag.exists() {
-            replace(&tag, TAG.as_bytes(), true)?;
+        self.make_root()?;
+        for dir in ["objects", "actions"] {
+            let dir = self.root.join(dir);
+            if !dir.exists() {
+                make_dir_durably(&dir)?;
+            }
         }
         for dir in [
-            "objects",
-            "actions",
             "partial",
             "attempts",
             "views",
@@ -96,6 +106,25 @@ impl Store {
             "quarantine",
         ] {
             make_dir(&self.root.join(dir))?;
+        }
+        let tag = self.root.join("CACHEDIR.TAG");
+        if !tag.exists() {
+            replace(&tag, TAG.as_bytes(), true)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the store's directory. Those above it may not be ours to read, so
+    /// that waiting for the disk is tried only.
+    fn make_root(&self) -> Result<(), StoreError> {
+        let missing: Vec<_> = self
+            .root
+            .ancestors()
+            .take_while(|dir| !dir.exists())
+            .collect();
+        make_dir(&self.root)?;
+        for dir in missing {
+            let _ = sync_dir(dir.parent().unwrap_or(dir));
         }
         Ok(())
     }

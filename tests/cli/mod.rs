@@ -11,4 +11,5 @@ mod interrupt;
 mod json;
 mod planning;
 mod queries;
+mod reasons;
 mod running;
