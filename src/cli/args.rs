@@ -39,6 +39,10 @@ pub(super) enum Command {
     Report(ReportArguments),
     /// Copy a stage's main output to a directory of its own
     Export(ExportArguments),
+    /// List, show and remove the records of runs
+    Runs(super::runs::RunsArguments),
+    /// Print the log of a stage
+    Logs(super::logs::LogsArguments),
     /// Look after the cache
     Cache(CacheArguments),
     /// Print the JSON schema of the experiment file

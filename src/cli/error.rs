@@ -84,7 +84,13 @@ impl CliError {
                 | EngineError::NoSuchStage { .. }
                 | EngineError::NothingSelected
                 | EngineError::ForcedNotSelected { .. }
-                | EngineError::NoResult { .. } => EXIT_USAGE,
+                | EngineError::NoResult { .. }
+                | EngineError::NoSuchRun { .. }
+                | EngineError::WhichRun { .. }
+                | EngineError::NoRuns { .. }
+                | EngineError::BadRun { .. }
+                | EngineError::RunGoesOn { .. }
+                | EngineError::NoLog { .. } => EXIT_USAGE,
                 EngineError::Store(_) => EXIT_INTERNAL,
             },
             Self::Store(_)

@@ -9,10 +9,12 @@ mod export;
 mod graph;
 mod headline;
 mod interrupt;
+mod logs;
 mod plan;
 mod progress;
 mod report;
 mod run;
+mod runs;
 mod session;
 mod show;
 mod status;
@@ -64,6 +66,8 @@ fn wants_json(command: &Command) -> bool {
         Command::Plan(arguments) => arguments.json,
         Command::Status(arguments) => arguments.json,
         Command::Show(arguments) | Command::Explain(arguments) => arguments.json,
+        Command::Runs(arguments) => arguments.json(),
+        Command::Logs(arguments) => arguments.json,
         Command::Cache(arguments) => arguments.command.target().json,
         Command::Report(_) | Command::Export(_) => false,
         Command::Schema(_) | Command::Completions(_) => false,
@@ -79,6 +83,8 @@ fn dispatch(command: Command) -> Result<u8, CliError> {
         Command::Show(arguments) => show::run(&arguments)?,
         Command::Report(arguments) => report::run(&arguments)?,
         Command::Export(arguments) => export::run(&arguments)?,
+        Command::Runs(arguments) => runs::run(&arguments)?,
+        Command::Logs(arguments) => logs::run(&arguments)?,
         Command::Cache(arguments) => return cache::run(&arguments),
         Command::Schema(arguments) => {
             let schema = if arguments.site {

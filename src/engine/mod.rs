@@ -6,6 +6,8 @@ mod error;
 mod explain;
 mod inputs;
 mod journal;
+mod log;
+mod logs;
 mod metrics;
 mod models;
 mod options;
@@ -25,8 +27,13 @@ mod view;
 
 pub use error::EngineError;
 pub use explain::{Compared, ExplainedStage, Explanation, Found, Root, explain};
+pub use log::LogTail;
+pub use logs::{StageLogs, find_logs};
 pub use options::{Environment, Observer, RunOptions, Silent};
 pub use runner::{StageFailure, StageRunner};
+pub use runs::{
+    ApiUse, LATEST, PastRun, PastStage, PastState, RunList, RunState, Runs, StageWatch, Unreadable,
+};
 pub use selection::Selection;
 pub use summary::{RunSummary, StageSummary};
 pub use view::{RunView, StageView};
@@ -86,7 +93,7 @@ pub fn run(
         if !checked {
             inputs.check()?;
         }
-        journal.write(&experiment.path, &started, None)?;
+        journal.write(experiment, &started, None)?;
         journal.write_snapshot(&Snapshot::new(experiment, &context.sources))?;
         models::fetch(&session, &context.sources, options, &journal)?;
         let attempts = session.store.attempts(journal.run())?;
@@ -118,7 +125,7 @@ fn finish(context: &Context<'_>, summary: &RunSummary, started: &str) {
         .collect();
     let _ = session.store.remember_keys(path, &keys);
     let _ = session.store.save_memo();
-    let _ = journal.write(path, started, Some(summary));
+    let _ = journal.write(experiment, started, Some(summary));
     let _ = journal.write_snapshot(&Snapshot::new(experiment, &context.sources));
     journal.event(&RunEvent::RunFinished {
         run: summary.run_id.clone(),

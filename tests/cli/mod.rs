@@ -8,3 +8,4 @@ mod interrupt;
 mod json;
 mod queries;
 mod running;
+mod runs;
