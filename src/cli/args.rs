@@ -43,6 +43,8 @@ pub(super) enum Command {
     Runs(super::runs::RunsArguments),
     /// Print the log of a stage
     Logs(super::logs::LogsArguments),
+    /// Print a table of metrics
+    Metrics(super::metrics::MetricsArguments),
     /// Look after the cache
     Cache(CacheArguments),
     /// Print the JSON schema of the experiment file

@@ -47,6 +47,12 @@ pub(super) enum CliError {
         /// Its cells.
         cells: String,
     },
+    /// There are no metrics, or none of that name.
+    #[error("failed to find metrics: {reason}")]
+    NoMetrics {
+        /// Why, and the way out.
+        reason: String,
+    },
     /// Standard output could not be written.
     #[error("failed to write to standard output: {0}")]
     Output(std::io::Error),
@@ -74,6 +80,7 @@ impl CliError {
         match self {
             Self::Config(_)
             | Self::WhichCell { .. }
+            | Self::NoMetrics { .. }
             | Self::Store(StoreError::NotEmpty(_))
             | Self::Engine(EngineError::Store(StoreError::NotEmpty(_))) => EXIT_USAGE,
             Self::Engine(EngineError::Store(StoreError::Stopped))

@@ -10,6 +10,7 @@ mod graph;
 mod headline;
 mod interrupt;
 mod logs;
+mod metrics;
 mod plan;
 mod progress;
 mod report;
@@ -68,6 +69,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Show(arguments) | Command::Explain(arguments) => arguments.json,
         Command::Runs(arguments) => arguments.json(),
         Command::Logs(arguments) => arguments.json,
+        Command::Metrics(arguments) => arguments.json(),
         Command::Cache(arguments) => arguments.command.target().json,
         Command::Report(_) | Command::Export(_) => false,
         Command::Schema(_) | Command::Completions(_) => false,
@@ -85,6 +87,7 @@ fn dispatch(command: Command) -> Result<u8, CliError> {
         Command::Export(arguments) => export::run(&arguments)?,
         Command::Runs(arguments) => runs::run(&arguments)?,
         Command::Logs(arguments) => logs::run(&arguments)?,
+        Command::Metrics(arguments) => metrics::run(&arguments)?,
         Command::Cache(arguments) => return cache::run(&arguments),
         Command::Schema(arguments) => {
             let schema = if arguments.site {

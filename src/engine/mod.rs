@@ -8,6 +8,7 @@ mod inputs;
 mod journal;
 mod log;
 mod logs;
+mod measured;
 mod metrics;
 mod models;
 mod options;
@@ -29,6 +30,8 @@ pub use error::EngineError;
 pub use explain::{Compared, ExplainedStage, Explanation, Found, Root, explain};
 pub use log::LogTail;
 pub use logs::{StageLogs, find_logs};
+pub use measured::{Measured, measured};
+pub use metrics::flat;
 pub use options::{Environment, Observer, RunOptions, Silent};
 pub use runner::{StageFailure, StageRunner};
 pub use runs::{

@@ -6,6 +6,7 @@ mod experiments;
 mod fixture;
 mod interrupt;
 mod json;
+mod metrics;
 mod queries;
 mod running;
 mod runs;

@@ -22,7 +22,7 @@ pub(super) use alive::process_started;
 pub(super) use events::EVENTS;
 pub(super) use file::{RUN_FILE, RunFile};
 pub use past::{ApiUse, PastRun, PastStage, PastState, RunState};
-pub(super) use snapshot::{SNAPSHOT, Snapshot};
+pub(super) use snapshot::{PastSnapshot, SNAPSHOT, Snapshot};
 pub use watch::StageWatch;
 
 /// Runs kept without being asked; the oldest beyond that go.

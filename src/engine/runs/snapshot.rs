@@ -1,13 +1,15 @@
 //! What a run was about, all resolved: `resolved.json`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::file::MAX_FILE;
 use crate::config::Experiment;
 use crate::digest::Digest;
 use crate::engine::sources::Source;
+use crate::store::read_at_most;
 
 /// The record's name.
 pub(in crate::engine) const SNAPSHOT: &str = "resolved.json";
@@ -17,6 +19,12 @@ pub(in crate::engine) const SNAPSHOT: &str = "resolved.json";
 pub(in crate::engine) struct Snapshot<'a> {
     pub(in crate::engine) experiment: &'a Experiment,
     pub(in crate::engine) sources: BTreeMap<&'a str, RunSource>,
+}
+
+/// The record as it is read.
+#[derive(Debug, Deserialize)]
+pub(in crate::engine) struct PastSnapshot {
+    pub(in crate::engine) experiment: Experiment,
 }
 
 /// A file or model as a run found it.
@@ -45,5 +53,16 @@ impl<'a> Snapshot<'a> {
             experiment,
             sources: sources.iter().filter_map(ready).collect(),
         }
+    }
+}
+
+impl PastSnapshot {
+    /// The record in a run's directory, or what is wrong with it.
+    pub(in crate::engine) fn read(run: &Path) -> Result<Self, String> {
+        let bytes = read_at_most(&run.join(SNAPSHOT), MAX_FILE)
+            .map_err(|error| format!("{SNAPSHOT} cannot be read: {error}"))?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            format!("{SNAPSHOT} is damaged, or of another version of this program: {error}")
+        })
     }
 }
