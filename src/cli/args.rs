@@ -45,6 +45,8 @@ pub(super) enum Command {
     Logs(super::logs::LogsArguments),
     /// Print a table of metrics
     Metrics(super::metrics::MetricsArguments),
+    /// Say what differs between two experiments or runs
+    Diff(super::diff::DiffArguments),
     /// Look after the cache
     Cache(CacheArguments),
     /// Print the JSON schema of the experiment file
@@ -263,7 +265,8 @@ pub(super) struct CompletionsArguments {
     pub(super) shell: Shell,
 }
 
-fn assignment(text: &str) -> Result<(String, String), String> {
+/// Parses the value of `--set`.
+pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((path, value)) if !path.trim().is_empty() => {
             Ok((path.trim().to_owned(), value.trim().to_owned()))

@@ -3,6 +3,7 @@
 
 mod args;
 mod cache;
+mod diff;
 mod error;
 mod explain;
 mod export;
@@ -70,6 +71,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Runs(arguments) => arguments.json(),
         Command::Logs(arguments) => arguments.json,
         Command::Metrics(arguments) => arguments.json(),
+        Command::Diff(arguments) => arguments.json,
         Command::Cache(arguments) => arguments.command.target().json,
         Command::Report(_) | Command::Export(_) => false,
         Command::Schema(_) | Command::Completions(_) => false,
@@ -88,6 +90,7 @@ fn dispatch(command: Command) -> Result<u8, CliError> {
         Command::Runs(arguments) => runs::run(&arguments)?,
         Command::Logs(arguments) => logs::run(&arguments)?,
         Command::Metrics(arguments) => metrics::run(&arguments)?,
+        Command::Diff(arguments) => return diff::run(&arguments),
         Command::Cache(arguments) => return cache::run(&arguments),
         Command::Schema(arguments) => {
             let schema = if arguments.site {

@@ -55,6 +55,14 @@ fn flatten(path: &str, value: &Value, values: &mut BTreeMap<String, Value>) {
     }
 }
 
+/// The numbers among them.
+pub(super) fn figures(metrics: &Metrics) -> BTreeMap<String, f64> {
+    let values = flat(metrics).into_iter();
+    values
+        .filter_map(|(name, value)| Some((name, value.as_f64()?)))
+        .collect()
+}
+
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() {
         return name.to_owned();
@@ -94,5 +102,6 @@ mod tests {
         let flat = flat(metrics.as_object().unwrap());
         let names: Vec<&str> = flat.keys().map(String::as_str).collect();
         assert_eq!(names, ["sets.a.x", "z"]);
+        assert_eq!(figures(metrics.as_object().unwrap()).len(), 1);
     }
 }

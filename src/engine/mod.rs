@@ -2,6 +2,7 @@
 
 mod beside;
 mod context;
+mod diff;
 mod error;
 mod explain;
 mod inputs;
@@ -26,6 +27,10 @@ mod task;
 mod tensorboard;
 mod view;
 
+pub use diff::{
+    Bounds, DataDiff, DataKind, DataSide, Diff, FigureDiff, FoundBy, RowChanges, Rows, RunLabel,
+    SideLabel, StageDiff, StageOutcome, Version, diff,
+};
 pub use error::EngineError;
 pub use explain::{Compared, ExplainedStage, Explanation, Found, Root, explain};
 pub use log::LogTail;

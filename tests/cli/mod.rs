@@ -1,6 +1,7 @@
 //! The program as its users meet it: exit codes, messages, JSON.
 
 mod bad_input;
+mod diff;
 mod disk;
 mod experiments;
 mod fixture;

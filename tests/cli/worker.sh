@@ -44,6 +44,10 @@ case $KIND in
     echo "{\"id\":0,\"prompt\":$PROMPT,\"a\":\"Hello.\",\"b\":\"No.\",\"reward_a\":1.5,\"reward_b\":-0.5}" > "$OUT/judged.jsonl" ;;
   *)
     echo '{"set":"helpful","row":0,"scores":[1.0,0.0],"rewards":[0.4,-0.2],"tokens":[5,6]}' > "$OUT/records.jsonl"
-    METRICS='{"sets":{"helpful":{"pairs":1,"accuracy":1.0,"ece":0.1}},"mean":{"accuracy":1.0,"ece":0.1}}' ;;
+    METRICS='{"sets":{"helpful":{"pairs":1,"accuracy":1.0,"ece":0.1}},"mean":{"accuracy":1.0,"ece":0.1}}'
+    [ -e "$CONTROL/worse.$STAGE" ] && {
+      echo '{"set":"helpful","row":0,"scores":[1.0,0.0],"rewards":[-0.2,0.4],"tokens":[5,6]}' > "$OUT/records.jsonl"
+      METRICS='{"sets":{"helpful":{"pairs":1,"accuracy":0.0,"ece":0.1}},"mean":{"accuracy":0.0,"ece":0.1}}'
+    } ;;
 esac
 emit "{\"event\":\"finished\",\"metrics\":$METRICS,\"timings\":{\"total\":0.5}}"

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::EngineError;
-use crate::config::closest;
+use crate::config::{Experiment, closest};
 use crate::store::{Store, StoreError, entries, remove_dir, unique_name};
 pub(super) use alive::process_started;
 pub(super) use events::EVENTS;
@@ -114,6 +114,21 @@ impl<'a> Runs<'a> {
         let id = self.id(reference)?;
         let run = PastRun::read(&self.dir().join(&id), &id);
         run.map_err(|problem| EngineError::BadRun { run: id, problem })
+    }
+
+    /// The newest run of an experiment of which is kept what was run.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn last_of(&self, experiment: &Experiment) -> Result<PastRun, EngineError> {
+        let path = &experiment.path;
+        let fits = |run: &PastRun| {
+            let own = run.experiment == *path && run.smoke == experiment.smoke;
+            own && run.directory.join(SNAPSHOT).is_file()
+        };
+        self.newest(fits)?.ok_or_else(|| EngineError::NoRuns {
+            experiment: Some(path.clone()),
+        })
     }
 
     /// The id that a reference names.

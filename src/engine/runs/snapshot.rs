@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::file::MAX_FILE;
 use crate::config::Experiment;
 use crate::digest::Digest;
-use crate::engine::sources::Source;
+use crate::engine::sources::{ReadySource, Source};
 use crate::store::read_at_most;
 
 /// The record's name.
@@ -25,10 +25,11 @@ pub(in crate::engine) struct Snapshot<'a> {
 #[derive(Debug, Deserialize)]
 pub(in crate::engine) struct PastSnapshot {
     pub(in crate::engine) experiment: Experiment,
+    pub(in crate::engine) sources: BTreeMap<String, RunSource>,
 }
 
 /// A file or model as a run found it.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(in crate::engine) struct RunSource {
     pub(in crate::engine) path: PathBuf,
     pub(in crate::engine) digest: Digest,
@@ -64,5 +65,14 @@ impl PastSnapshot {
         serde_json::from_slice(&bytes).map_err(|error| {
             format!("{SNAPSHOT} is damaged, or of another version of this program: {error}")
         })
+    }
+
+    /// The sources as they were.
+    pub(in crate::engine) fn sources(&self) -> HashMap<String, Source> {
+        let ready = |(name, source): (&String, &RunSource)| {
+            let source = ReadySource::past(source.path.clone(), source.digest);
+            (name.clone(), Source::Ready(source))
+        };
+        self.sources.iter().map(ready).collect()
     }
 }
