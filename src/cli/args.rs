@@ -42,6 +42,14 @@ pub(super) enum Command {
     Report(ReportArguments),
     /// Copy a stage's main output to a directory of its own
     Export(ExportArguments),
+    /// List, show and remove the records of runs
+    Runs(super::runs::RunsArguments),
+    /// Print the log of a stage
+    Logs(super::logs::LogsArguments),
+    /// Print a table of metrics
+    Metrics(super::metrics::MetricsArguments),
+    /// Say what differs between two experiments or runs
+    Diff(super::diff::DiffArguments),
     /// Look after the cache
     Cache(CacheArguments),
     /// Check experiment files, and everything they name, without running

@@ -51,6 +51,12 @@ pub(super) enum CliError {
         /// Its cells.
         cells: String,
     },
+    /// There are no metrics, or none of that name.
+    #[error("failed to find metrics: {reason}")]
+    NoMetrics {
+        /// Why, and the way out.
+        reason: String,
+    },
     /// Standard output could not be written.
     #[error("failed to write to standard output: {0}")]
     Output(std::io::Error),
@@ -79,6 +85,7 @@ impl CliError {
             Self::Config(_)
             | Self::Wrong(_)
             | Self::WhichCell { .. }
+            | Self::NoMetrics { .. }
             | Self::Store(StoreError::NotEmpty(_))
             | Self::Engine(EngineError::Store(StoreError::NotEmpty(_))) => EXIT_USAGE,
             Self::Engine(EngineError::Store(StoreError::Stopped))
@@ -89,7 +96,13 @@ impl CliError {
                 | EngineError::NoSuchStage { .. }
                 | EngineError::NothingSelected
                 | EngineError::ForcedNotSelected { .. }
-                | EngineError::NoResult { .. } => EXIT_USAGE,
+                | EngineError::NoResult { .. }
+                | EngineError::NoSuchRun { .. }
+                | EngineError::WhichRun { .. }
+                | EngineError::NoRuns { .. }
+                | EngineError::BadRun { .. }
+                | EngineError::RunGoesOn { .. }
+                | EngineError::NoLog { .. } => EXIT_USAGE,
                 EngineError::Store(_) => EXIT_INTERNAL,
             },
             Self::Read { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => EXIT_USAGE,

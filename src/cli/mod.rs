@@ -5,6 +5,7 @@ mod args;
 mod cache;
 mod check;
 mod doctor;
+mod diff;
 mod error;
 mod explain;
 mod export;
@@ -13,10 +14,13 @@ mod fmt;
 mod graph;
 mod headline;
 mod interrupt;
+mod logs;
+mod metrics;
 mod plan;
 mod progress;
 mod report;
 mod run;
+mod runs;
 mod session;
 mod show;
 mod status;
@@ -68,6 +72,10 @@ fn wants_json(command: &Command) -> bool {
         Command::Plan(arguments) => arguments.json,
         Command::Status(arguments) => arguments.json,
         Command::Show(arguments) | Command::Explain(arguments) => arguments.json,
+        Command::Runs(arguments) => arguments.json(),
+        Command::Logs(arguments) => arguments.json,
+        Command::Metrics(arguments) => arguments.json(),
+        Command::Diff(arguments) => arguments.json,
         Command::Cache(arguments) => arguments.command.target().json,
         Command::Report(_) | Command::Export(_) => false,
         Command::Check(arguments) => arguments.json,
@@ -85,6 +93,10 @@ fn dispatch(command: Command) -> Result<u8, CliError> {
         Command::Show(arguments) => show::run(&arguments)?,
         Command::Report(arguments) => report::run(&arguments)?,
         Command::Export(arguments) => export::run(&arguments)?,
+        Command::Runs(arguments) => runs::run(&arguments)?,
+        Command::Logs(arguments) => logs::run(&arguments)?,
+        Command::Metrics(arguments) => metrics::run(&arguments)?,
+        Command::Diff(arguments) => return diff::run(&arguments),
         Command::Cache(arguments) => return cache::run(&arguments),
         Command::Check(arguments) => return check::run(&arguments),
         Command::Fmt(arguments) => return fmt::run(&arguments),

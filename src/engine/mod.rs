@@ -2,10 +2,14 @@
 
 mod beside;
 mod context;
+mod diff;
 mod error;
 mod explain;
 mod inputs;
 mod journal;
+mod log;
+mod logs;
+mod measured;
 mod metrics;
 mod models;
 mod options;
@@ -24,11 +28,22 @@ mod task;
 mod tensorboard;
 mod view;
 
+pub use diff::{
+    Bounds, DataDiff, DataKind, DataSide, Diff, FigureDiff, FoundBy, RowChanges, Rows, RunLabel,
+    SideLabel, StageDiff, StageOutcome, Version, diff,
+};
 pub use error::EngineError;
 pub use explain::{Compared, ExplainedStage, Explanation, Found, Root, explain};
 pub use inputs::FIND;
+pub use log::LogTail;
+pub use logs::{StageLogs, find_logs};
+pub use measured::{Measured, measured};
+pub use metrics::flat;
 pub use options::{Environment, Observer, RunOptions, Silent};
 pub use runner::{StageFailure, StageRunner};
+pub use runs::{
+    ApiUse, LATEST, PastRun, PastStage, PastState, RunList, RunState, Runs, StageWatch, Unreadable,
+};
 pub use selection::Selection;
 pub use summary::{RunSummary, StageSummary};
 pub use view::{RunView, StageView};
@@ -88,7 +103,7 @@ pub fn run(
         if !checked {
             inputs.check()?;
         }
-        journal.write(&experiment.path, &started, None)?;
+        journal.write(experiment, &started, None)?;
         journal.write_snapshot(&Snapshot::new(experiment, &context.sources))?;
         models::fetch(&session, &context.sources, options, &journal)?;
         let attempts = session.store.attempts(journal.run(), &strays::end)?;
@@ -120,7 +135,7 @@ fn finish(context: &Context<'_>, summary: &RunSummary, started: &str) {
         .collect();
     let _ = session.store.remember_keys(path, &keys);
     let _ = session.store.save_memo();
-    let _ = journal.write(path, started, Some(summary));
+    let _ = journal.write(experiment, started, Some(summary));
     let _ = journal.write_snapshot(&Snapshot::new(experiment, &context.sources));
     journal.event(&RunEvent::RunFinished {
         run: summary.run_id.clone(),

@@ -280,7 +280,9 @@ impl<'c> Scheduler<'c> {
     /// started from this thread, which outlives them.
     fn work(&mut self) {
         let (sender, messages) = unbounded();
+        let context = self.context;
         std::thread::scope(|scope| {
+            scope.spawn(|| context.remember_rows());
             loop {
                 self.settle();
                 self.start(scope, &sender);

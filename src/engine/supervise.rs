@@ -7,8 +7,7 @@
 //! What has left that group is found by `strays`, after the worker's end or, if
 //! the engine was killed, by the next run.
 
-use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -19,6 +18,7 @@ use moreline_protocol::PROTOCOL_VERSION;
 use moreline_protocol::event::Event;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use super::log::StageLog;
 use super::task::{Computed, Halt, Spawn, Task};
 use super::{StageFailure, strays};
 use crate::store::AtPath;
@@ -44,21 +44,16 @@ const TAIL_LINES: usize = 12;
 
 /// Runs a worker on a job file until it ends.
 pub(super) fn run_worker(task: &Task<'_>, job: &Path, spawn: &Spawn<'_>) -> Result<Computed, Halt> {
-    let log = task.context.journal.log_path(&task.stage.name)?;
+    let log = task.context.journal.log(&task.stage.name)?;
     let program = task.context.site.worker.as_ref();
     let program = program.unwrap_or(&task.context.options.worker);
-    let errors = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&log)
-        .at("write", &log)?;
     let mut command = Command::new(program);
     command
         .args(["run", "--job"])
         .arg(job)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(errors)
+        .stderr(log.open().at("write", log.path())?)
         .process_group(0)
         .env("GOMP_SPINCOUNT", SPINS)
         .env("GLIBC_TUNABLES", HUGE_PAGES)
@@ -92,7 +87,7 @@ fn secrets<'a>(task: &'a Task<'_>) -> impl Iterator<Item = &'a str> {
 /// What is known of a running worker.
 struct Worker<'a> {
     task: &'a Task<'a>,
-    log: &'a Path,
+    log: &'a StageLog,
     lines: Receiver<Vec<u8>>,
     computed: Computed,
     finished: bool,
@@ -101,7 +96,7 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(task: &'a Task<'a>, log: &'a Path, child: &mut Child) -> Self {
+    fn new(task: &'a Task<'a>, log: &'a StageLog, child: &mut Child) -> Self {
         let (sender, lines) = unbounded();
         if let Some(output) = child.stdout.take() {
             std::thread::spawn(move || read_lines(output, &sender));
@@ -122,6 +117,7 @@ impl<'a> Worker<'a> {
     fn listen(&mut self, child: &mut Child, attempt: &Path) {
         let mut open = true;
         while !has_ended(child) {
+            self.log.bound();
             if self.task.context.is_stopped() && !self.stopped {
                 self.stopped = true;
                 kill_group(child);
@@ -170,7 +166,7 @@ impl<'a> Worker<'a> {
                 self.failure = Some(StageFailure { hint, ..failure });
             }
             Ok(event) => self.task.forward(event, self.log),
-            Err(_) => append(self.log, &String::from_utf8_lossy(line)),
+            Err(_) => self.log.line(&String::from_utf8_lossy(line)),
         }
     }
 
@@ -184,8 +180,8 @@ impl<'a> Worker<'a> {
         if self.finished && status.success() {
             return Ok(self.computed);
         }
-        let message = format!("{}{}", describe(status), tail(self.log));
-        let mut hint = format!("its log is {}", self.log.display());
+        let message = format!("{}{}", describe(status), tail(self.log.path()));
+        let mut hint = format!("its log is {}", self.log.path().display());
         if status.signal().is_some() {
             hint.push_str(
                 "; run again: what is committed is kept, and a stage that left a checkpoint goes \
@@ -258,12 +254,6 @@ fn describe(status: ExitStatus) -> String {
             code.unwrap_or_default()
         ),
     }
-}
-
-/// Adds a line to a log; a log that cannot be written is no reason to fail.
-pub(super) fn append(log: &Path, line: &str) {
-    let file = OpenOptions::new().create(true).append(true).open(log);
-    let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
 }
 
 /// The end of a log, on lines of its own; nothing if it is empty.

@@ -152,7 +152,7 @@ impl Store {
                 }
             }
         }
-        for name in ["partial", "attempts", "views", "quarantine"] {
+        for name in ["partial", "attempts", "views", "quarantine", "rows"] {
             let dir = self.root.join(name);
             collected.bytes += tree_bytes(&dir)?;
             if !dry_run {

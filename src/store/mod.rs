@@ -10,6 +10,7 @@
 //! locks/               kernel locks; the files' contents only name the holder
 //! quarantine/          objects found damaged
 //! hub/                 models fetched from a hub
+//! rows/DIGEST          digests of the rows of a file that a run read
 //! latest/              keys that stages had last, to say why they run again
 //! memo                 digests of files by size, times and inode
 //! ```
@@ -33,6 +34,7 @@ mod materialise;
 mod memo;
 mod object;
 mod record;
+mod rows;
 mod view;
 
 use std::collections::HashSet;
@@ -58,6 +60,8 @@ pub(crate) use memo::FileStat;
 pub use record::{
     ActionRecord, GitState, ObjectForm, Provenance, RECORD_FORMAT, RecordedInput, RecordedOutput,
 };
+
+pub(crate) use rows::{RowDigest, RowDigests};
 
 use crate::digest::Digest;
 use crate::plan::StageKey;

@@ -111,14 +111,26 @@ impl Said {
 }
 
 /// What differs from run to run, and what snapshots show instead.
-pub(super) const FILTERS: [(&str, &str); 6] = [
+pub(super) const FILTERS: [(&str, &str); 7] = [
     (r"\b[0-9a-f]{64}\b", "[digest]"),
     (r"\b[0-9a-f]{12}\b", "[short]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[time]"),
     (r"\d{8}T\d{6}-[0-9a-f]{6}", "[run]"),
     (r"\b\d+(\.\d+)? m?s\b", "[seconds]"),
     (r"(?m)^(  host +).*$", "$1[host]"),
+    (r"(?m)^(  process +).*$", "$1[process]"),
 ];
+
+/// Waits until a file is there; half a minute at most.
+pub(super) fn wait_for(path: &std::path::Path) {
+    for _ in 0..3000 {
+        if path.exists() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("{} was never written", path.display());
+}
 
 fn model_config() -> Value {
     json!({

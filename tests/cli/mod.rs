@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod checking;
+mod diff;
 mod disk;
 mod doctor;
 mod experiments;
@@ -10,6 +11,8 @@ mod formatting;
 mod interrupt;
 mod json;
 mod planning;
+mod metrics;
 mod queries;
 mod reasons;
 mod running;
+mod runs;
