@@ -4,8 +4,8 @@
 mod args;
 mod cache;
 mod check;
-mod doctor;
 mod diff;
+mod doctor;
 mod error;
 mod explain;
 mod export;
