@@ -3,9 +3,10 @@
 
 CARGO ?= cargo
 EXPERIMENT ?= experiments/quickstart.toml
+N ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint libtorch-cpu libtorch-cuda clean
+.PHONY: help setup build demo test chaos lint libtorch-cpu libtorch-cuda clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +24,10 @@ demo: build ## run the whole quickstart experiment and say where its report is
 # The engine's tests start the worker program, which cargo builds for tests of its own package only.
 test: build ## run every test
 	@$(CARGO) test --release --workspace
+
+# Needs no libtorch: the engine's tests have a worker of their own.
+chaos: ## kill engines and workers N=200 times, and compare what plain runs end with
+	@CHAOS_KILLS=$(N) $(CARGO) test --release -p moreline --test main -- engine::chaos --nocapture
 
 lint: setup ## check the format, the lints, the documentation and the dependencies
 	@scripts/lint

@@ -52,6 +52,14 @@ pub struct Digest([u8; 32]);
 pub struct ParseDigestError(String);
 
 impl Digest {
+    /// Length in bytes.
+    pub const BYTES: usize = 32;
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
     /// The digest of bytes in memory.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())

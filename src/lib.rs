@@ -10,5 +10,6 @@ pub mod event;
 pub mod judge;
 pub mod plan;
 pub mod records;
+mod redact;
 pub mod report;
 pub mod store;

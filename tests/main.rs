@@ -4,3 +4,5 @@ mod cli;
 mod engine;
 mod layers;
 mod quickstart_data;
+mod schema;
+mod small_disk;

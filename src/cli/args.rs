@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::amount;
+use super::check::CheckArguments;
+use super::doctor::DoctorArguments;
 use super::explain::ExplainArguments;
+use super::fmt::FmtArguments;
 use super::pins::PinArguments;
 use crate::engine::Selection;
 
@@ -42,8 +45,22 @@ pub(super) enum Command {
     Report(ReportArguments),
     /// Copy a stage's main output to a directory of its own
     Export(ExportArguments),
+    /// List, show and remove the records of runs
+    Runs(super::runs::RunsArguments),
+    /// Print the log of a stage
+    Logs(super::logs::LogsArguments),
+    /// Print a table of metrics
+    Metrics(super::metrics::MetricsArguments),
+    /// Say what differs between two experiments or runs
+    Diff(super::diff::DiffArguments),
     /// Look after the cache
     Cache(CacheArguments),
+    /// Check experiment files, and everything they name, without running
+    Check(CheckArguments),
+    /// Bring experiment and site files into one form
+    Fmt(FmtArguments),
+    /// Say what this machine gives to a run, and what to mend
+    Doctor(DoctorArguments),
     /// Print the JSON schema of the experiment file
     Schema(SchemaArguments),
     /// Print a completion script for a shell
@@ -285,7 +302,8 @@ pub(super) struct CompletionsArguments {
     pub(super) shell: Shell,
 }
 
-fn assignment(text: &str) -> Result<(String, String), String> {
+/// A `--set` argument's path and value.
+pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((path, value)) if !path.trim().is_empty() => {
             Ok((path.trim().to_owned(), value.trim().to_owned()))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use super::findings::Findings;
 use super::terminal;
 use crate::config::{ConfigError, ConfigErrors};
 use crate::engine::{EngineError, StageFailure};
@@ -30,6 +31,9 @@ pub(super) enum CliError {
     /// The experiment or site file is wrong.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// The experiment, the site file or their inputs are wrong.
+    #[error("{}", .0.count())]
+    Wrong(Box<Findings>),
     /// The engine could not run or answer.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -55,6 +59,12 @@ pub(super) enum CliError {
     NoSuchKey {
         /// What was given.
         name: String,
+    },
+    /// There are no metrics, or none of that name.
+    #[error("failed to find metrics: {reason}")]
+    NoMetrics {
+        /// Why, and the way out.
+        reason: String,
     },
     /// Standard output could not be written.
     #[error("failed to write to standard output: {0}")]
@@ -82,8 +92,10 @@ impl CliError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_)
+            | Self::Wrong(_)
             | Self::WhichCell { .. }
             | Self::NoSuchKey { .. }
+            | Self::NoMetrics { .. }
             | Self::Store(StoreError::NotEmpty(_))
             | Self::Engine(EngineError::Store(StoreError::NotEmpty(_))) => EXIT_USAGE,
             Self::Engine(EngineError::Store(StoreError::Stopped))
@@ -94,9 +106,16 @@ impl CliError {
                 | EngineError::NoSuchStage { .. }
                 | EngineError::NothingSelected
                 | EngineError::ForcedNotSelected { .. }
-                | EngineError::NoResult { .. } => EXIT_USAGE,
+                | EngineError::NoResult { .. }
+                | EngineError::NoSuchRun { .. }
+                | EngineError::WhichRun { .. }
+                | EngineError::NoRuns { .. }
+                | EngineError::BadRun { .. }
+                | EngineError::RunGoesOn { .. }
+                | EngineError::NoLog { .. } => EXIT_USAGE,
                 EngineError::Store(_) => EXIT_INTERNAL,
             },
+            Self::Read { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => EXIT_USAGE,
             Self::Store(_)
             | Self::Report(_)
             | Self::Output(_)
@@ -112,6 +131,7 @@ impl CliError {
                 let problems = errors.errors.iter().map(config_problem).collect();
                 (errors.to_string(), problems)
             }
+            Self::Wrong(findings) => (findings.count(), findings.problems()),
             Self::Engine(EngineError::Inputs(problems)) => {
                 let objects = problems.iter().map(input_problem).collect();
                 (input_count(problems.len()), objects)
@@ -125,7 +145,10 @@ impl CliError {
     pub(super) fn render(&self) -> String {
         match self {
             Self::Config(errors) => errors.render(terminal::WIDTH, terminal::stderr_colours()),
-            Self::Engine(EngineError::Inputs(problems)) => inputs(problems),
+            Self::Wrong(findings) => findings.render(),
+            Self::Engine(EngineError::Inputs(problems)) => {
+                format!("{}\n{}\n", inputs(problems), input_count(problems.len()))
+            }
             other => {
                 let label = terminal::paint_err(terminal::Colour::Red, "error:");
                 format!("{label} {other}\n")
@@ -142,26 +165,31 @@ pub(super) fn error_object(message: &str, problems: Vec<Value>, exit_code: u8) -
     })
 }
 
-fn config_problem(error: &ConfigError) -> Value {
+pub(super) fn config_problem(error: &ConfigError) -> Value {
     let place = error.place();
+    let place = place.as_ref();
     json!({
         "message": error.message(),
         "hint": error.hint(),
-        "file": place.map(|(file, ..)| file),
-        "line": place.map(|(_, line, _)| line),
-        "column": place.map(|(.., column)| column),
+        "file": place.map(|place| &place.file),
+        "line": place.and_then(|place| place.line),
+        "column": place.and_then(|place| place.column),
     })
 }
 
-fn input_problem(problem: &StageFailure) -> Value {
+pub(super) fn input_problem(problem: &StageFailure) -> Value {
+    let place = problem.place.as_ref();
     json!({
         "message": format!("failed to {}", problem.message),
         "hint": problem.hint,
         "stage": problem.stage,
+        "file": place.map(|place| &place.file),
+        "line": place.and_then(|place| place.line),
+        "column": place.and_then(|place| place.column),
     })
 }
 
-fn input_count(problems: usize) -> String {
+pub(super) fn input_count(problems: usize) -> String {
     let errors = match problems {
         1 => "1 error".to_owned(),
         n => format!("{n} errors"),
@@ -170,7 +198,7 @@ fn input_count(problems: usize) -> String {
 }
 
 /// What is wrong with the inputs of an experiment, all of it.
-fn inputs(problems: &[StageFailure]) -> String {
+pub(super) fn inputs(problems: &[StageFailure]) -> String {
     let mut text = String::new();
     for problem in problems {
         let mark = terminal::paint_err(terminal::Colour::Red, "×");
@@ -182,5 +210,5 @@ fn inputs(problems: &[StageFailure]) -> String {
             text.push_str(&format!("    help: {hint}\n"));
         }
     }
-    format!("{text}\n{}\n", input_count(problems.len()))
+    text
 }

@@ -4,17 +4,25 @@
 mod amount;
 mod args;
 mod cache;
+mod check;
+mod diff;
+mod doctor;
 mod error;
 mod explain;
 mod export;
+mod findings;
+mod fmt;
 mod graph;
 mod headline;
 mod interrupt;
+mod logs;
+mod metrics;
 mod pins;
 mod plan;
 mod progress;
 mod report;
 mod run;
+mod runs;
 mod session;
 mod show;
 mod status;
@@ -67,9 +75,15 @@ fn wants_json(command: &Command) -> bool {
         Command::Status(arguments) => arguments.json,
         Command::Show(arguments) => arguments.json,
         Command::Explain(arguments) => arguments.stage.json,
+        Command::Runs(arguments) => arguments.json(),
+        Command::Logs(arguments) => arguments.json,
+        Command::Metrics(arguments) => arguments.json(),
+        Command::Diff(arguments) => arguments.json,
         Command::Cache(arguments) => arguments.command.target().json,
         Command::Report(_) | Command::Export(_) => false,
-        Command::Schema(_) | Command::Completions(_) => false,
+        Command::Check(arguments) => arguments.json,
+        Command::Doctor(arguments) => arguments.json,
+        Command::Schema(_) | Command::Completions(_) | Command::Fmt(_) => false,
     }
 }
 
@@ -82,7 +96,14 @@ fn dispatch(command: Command) -> Result<u8, CliError> {
         Command::Show(arguments) => show::run(&arguments)?,
         Command::Report(arguments) => report::run(&arguments)?,
         Command::Export(arguments) => export::run(&arguments)?,
+        Command::Runs(arguments) => runs::run(&arguments)?,
+        Command::Logs(arguments) => logs::run(&arguments)?,
+        Command::Metrics(arguments) => metrics::run(&arguments)?,
+        Command::Diff(arguments) => return diff::run(&arguments),
         Command::Cache(arguments) => return cache::run(&arguments),
+        Command::Check(arguments) => return check::run(&arguments),
+        Command::Fmt(arguments) => return fmt::run(&arguments),
+        Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Schema(arguments) => {
             let schema = if arguments.site {
                 crate::config::site_schema()

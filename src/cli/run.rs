@@ -17,7 +17,7 @@ use crate::judge::Runner;
 
 /// Runs an experiment; the exit code.
 pub(super) fn run(arguments: &RunArguments) -> Result<u8, CliError> {
-    let session = Session::open(&arguments.experiment)?;
+    let session = Session::open_for_run(&arguments.experiment)?;
     let runner = Runner {
         site: &session.site,
         lookup: &session::lookup,

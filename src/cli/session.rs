@@ -12,8 +12,9 @@ use moreline_protocol::artifact::{STEP, split_step};
 
 use super::args::{CacheTarget, ExperimentArguments};
 use super::error::CliError;
+use super::findings::{self, Findings};
 use super::progress::Progress;
-use crate::config::{Experiment, LoadOptions, Site, load, load_site};
+use crate::config::{self, ConfigErrors, Experiment, LoadOptions, Site, load, load_site};
 use crate::engine::{Environment, Remote};
 use crate::store::LayerSecrets;
 
@@ -28,32 +29,52 @@ pub(super) struct Session {
 impl Session {
     /// Reads the files that the arguments name.
     pub(super) fn open(arguments: &ExperimentArguments) -> Result<Self, CliError> {
+        Self::read(arguments, false)
+    }
+
+    /// The same for a run: if a file is wrong, the inputs are looked at too,
+    /// so that everything is told in one round.
+    pub(super) fn open_for_run(arguments: &ExperimentArguments) -> Result<Self, CliError> {
+        Self::read(arguments, true)
+    }
+
+    fn read(arguments: &ExperimentArguments, inputs: bool) -> Result<Self, CliError> {
         let options = LoadOptions {
             set: arguments.set.clone(),
             smoke: arguments.smoke,
         };
-        let experiment = load(&arguments.file, &options)?;
-        let site = site(&arguments.file, arguments.site.as_deref())?;
-        Ok(Self { experiment, site })
+        let mut loaded = config::read(&arguments.file, &options);
+        let site = site(&arguments.file, arguments.site.as_deref());
+        let mut findings = Findings::default();
+        findings.files.extend(loaded.errors.take());
+        let site = site.map_err(|errors| findings.files.push(errors)).ok();
+        match (loaded.experiment.take(), site) {
+            (Some(experiment), Some(site)) if findings.is_empty() => Ok(Self { experiment, site }),
+            (experiment, site) => {
+                loaded.experiment = experiment;
+                if inputs {
+                    findings.inputs = findings::of_inputs(&loaded, site.as_ref(), &lookup);
+                }
+                Err(CliError::Wrong(Box::new(findings)))
+            }
+        }
     }
 
     /// For commands on a cache: without an experiment file, as if one lay in
     /// the working directory.
     pub(super) fn of_cache(target: &CacheTarget) -> Result<Self, CliError> {
-        let file = match &target.file {
-            Some(file) => {
-                let experiment = load(file, &LoadOptions::default())?;
-                let site = site(file, target.site.as_deref())?;
-                return Ok(Self { experiment, site });
-            }
-            None => {
-                std::path::absolute("experiment.toml").map_err(|cause| CliError::Environment {
-                    what: "the working directory",
-                    cause,
-                })?
-            }
-        };
+        if let Some(file) = &target.file {
+            let experiment = load(file, &LoadOptions::default())?;
+            let site = site(file, target.site.as_deref())?;
+            return Ok(Self { experiment, site });
+        }
+        let file = absolute_or_here(None)?;
         let site = site(&file, target.site.as_deref())?;
+        Ok(Self::nameless(file, site))
+    }
+
+    /// A site with an experiment of no stages in a file that is not read.
+    pub(super) fn nameless(file: PathBuf, site: Site) -> Self {
         let experiment = Experiment {
             path: file,
             name: String::new(),
@@ -64,7 +85,7 @@ impl Session {
             stages: Vec::new(),
             smoke: false,
         };
-        Ok(Self { experiment, site })
+        Self { experiment, site }
     }
 
     /// The site's cache layers, if they are to be asked.
@@ -99,9 +120,20 @@ impl Session {
     }
 }
 
-fn site(experiment: &Path, explicit: Option<&Path>) -> Result<Site, CliError> {
+/// An experiment file's path in full; without one, as if one lay in the
+/// working directory.
+pub(super) fn absolute_or_here(file: Option<&Path>) -> Result<PathBuf, CliError> {
+    let file = file.unwrap_or(Path::new("experiment.toml"));
+    std::path::absolute(file).map_err(|cause| CliError::Environment {
+        what: "the working directory",
+        cause,
+    })
+}
+
+/// The site of an experiment file.
+pub(super) fn site(experiment: &Path, explicit: Option<&Path>) -> Result<Site, ConfigErrors> {
     let user = user_config().map(|directory| directory.join("moreline").join("site.toml"));
-    Ok(load_site(experiment, explicit, user.as_deref())?)
+    load_site(experiment, explicit, user.as_deref())
 }
 
 fn user_config() -> Option<PathBuf> {

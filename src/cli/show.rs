@@ -203,18 +203,9 @@ fn fed_text(text: &mut String, row: &FedRow) {
     ));
     for line in row.text.split('\n') {
         text.push_str("  | ");
-        text.extend(line.chars().map(visible));
+        text.push_str(&terminal::plain(line));
         text.truncate(text.trim_end_matches(' ').len());
         text.push('\n');
-    }
-}
-
-/// A character that does nothing to a terminal.
-fn visible(character: char) -> char {
-    match character {
-        '\t' => ' ',
-        other if other.is_control() => char::REPLACEMENT_CHARACTER,
-        other => other,
     }
 }
 

@@ -26,6 +26,31 @@ pub(super) fn columns(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Lays rows out as a Markdown table; the first is its heading.
+pub(super) fn markdown(rows: &[Vec<String>]) -> String {
+    let count = rows.first().map_or(0, Vec::len);
+    let mut text = String::new();
+    for (place, row) in rows.iter().enumerate() {
+        for column in 0..count {
+            let cell = row.get(column).map_or("", String::as_str);
+            text.push_str("| ");
+            text.push_str(
+                &cell
+                    .replace('\\', "\\\\")
+                    .replace('|', "\\|")
+                    .replace('\n', " "),
+            );
+            text.push(' ');
+        }
+        text.push_str("|\n");
+        if place == 0 {
+            text.push_str(&"| --- ".repeat(count));
+            text.push_str("|\n");
+        }
+    }
+    text
+}
+
 /// Characters that take room: escape sequences do not.
 fn visible(text: &str) -> usize {
     let mut count = 0;
@@ -100,6 +125,18 @@ mod tests {
             vec!["long".to_owned(), "b".to_owned()],
         ];
         assert_eq!(columns(&rows), "a     \x1b[31mbb\x1b[0m  x\nlong  b\n");
+    }
+
+    #[test]
+    fn cells_cannot_break_a_markdown_table() {
+        let rows = [
+            vec!["a".to_owned(), "b".to_owned()],
+            vec!["x|y\nz".to_owned()],
+        ];
+        assert_eq!(
+            markdown(&rows),
+            "| a | b |\n| --- | --- |\n| x\\|y z |  |\n"
+        );
     }
 
     #[test]

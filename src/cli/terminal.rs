@@ -78,13 +78,33 @@ fn painted(wanted: bool, colour: Colour, text: &str) -> String {
 
 /// Writes text to standard output. A reader that has left is no error.
 pub(super) fn out(text: &str) -> Result<(), CliError> {
+    stream(text).map(drop)
+}
+
+/// The same; false if the reader has left.
+pub(super) fn stream(text: &str) -> Result<bool, CliError> {
     let mut stdout = std::io::stdout().lock();
     let written = stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
     match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Output(error)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CliError::Output(error)),
+    }
+}
+
+/// A text from outside, on one line and without what steers a terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(visible).collect()
+}
+
+/// A character that does nothing to a terminal.
+pub(super) fn visible(character: char) -> char {
+    match character {
+        '\t' => ' ',
+        other if other.is_control() => char::REPLACEMENT_CHARACTER,
+        other => other,
     }
 }
 

@@ -54,6 +54,22 @@ pub(super) fn entries(of: &str, table: &Table, schema: &Schema, problems: &mut V
     }
 }
 
+/// The entries with which nothing is wrong.
+pub(super) fn sound(table: &Table, schema: &Schema) -> Table {
+    let known = |entry: &&Entry| {
+        let property = schema["properties"].get(&entry.key);
+        property.is_some_and(|property| value(&entry.key, &entry.node, property).is_none())
+            && !matches!(entry.node.value, Value::Unresolved)
+    };
+    let mut entries: Vec<Entry> = table.entries.iter().filter(known).cloned().collect();
+    for entry in &mut entries {
+        if let Value::Array(items) = &mut entry.node.value {
+            items.retain(|item| !matches!(item.value, Value::Unresolved));
+        }
+    }
+    Table { entries }
+}
+
 fn unknown_key(of: &str, entry: &Entry, schema: &Schema) -> Problem {
     let known = schema["properties"]
         .as_object()

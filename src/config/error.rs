@@ -4,7 +4,9 @@ use std::fmt;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 
+use super::place::Place;
 use super::source::{At, Sources};
+use crate::redact;
 
 /// One thing wrong, completing "failed to read the experiment: ...".
 #[derive(Debug, Clone)]
@@ -69,15 +71,11 @@ impl ConfigError {
         self.hint.as_deref()
     }
 
-    /// The file, and the line and column in it, both from 1, if the error has
-    /// a place.
-    pub fn place(&self) -> Option<(&str, usize, usize)> {
+    /// Where it is, if it has a place.
+    pub fn place(&self) -> Option<Place> {
         let source = self.source.as_ref()?;
         let start = self.labels.first()?.offset();
-        let before = source.inner().get(..start)?;
-        let line = 1 + before.matches('\n').count();
-        let column = 1 + before.chars().rev().take_while(|c| *c != '\n').count();
-        Some((source.name(), line, column))
+        Some(Place::in_text(source.name(), source.inner(), start))
     }
 }
 
@@ -127,8 +125,14 @@ impl ConfigErrors {
         Self { file, errors }
     }
 
-    /// The errors drawn with their source lines, `width` columns wide.
+    /// The errors drawn with their source lines, `width` columns wide, and how
+    /// many there are.
     pub fn render(&self, width: usize, colours: bool) -> String {
+        format!("{}{self}\n", self.drawn(width, colours))
+    }
+
+    /// The errors drawn with their source lines, `width` columns wide.
+    pub fn drawn(&self, width: usize, colours: bool) -> String {
         let theme = if colours {
             GraphicalTheme::unicode()
         } else {
@@ -145,8 +149,6 @@ impl ConfigErrors {
             }
             text.push('\n');
         }
-        text.push_str(&self.to_string());
-        text.push('\n');
         text
     }
 }
@@ -163,7 +165,8 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// Turns a problem into what miette draws. Labels in other files than the main
-/// one are told in the hint, for a drawing shows one file.
+/// one are told in the hint, for a drawing shows one file. What URLs hold of
+/// credentials is shown nowhere.
 fn present(problem: Problem, sources: &Sources) -> ConfigError {
     let main = problem.labels.first().map(|(at, _)| at.source);
     let mut hint = problem.hint;
@@ -182,12 +185,12 @@ fn present(problem: Problem, sources: &Sources) -> ConfigError {
     }
     let source = main.map(|id| {
         let source = sources.get(id);
-        NamedSource::new(&source.name, source.text.to_string())
+        NamedSource::new(&source.name, redact::overwrite(&source.text).into_owned())
     });
     ConfigError {
-        message: problem.message,
+        message: redact::text(&problem.message).into_owned(),
         source,
         labels,
-        hint,
+        hint: hint.map(|hint| redact::text(&hint).into_owned()),
     }
 }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use moreline_protocol::job::RowRange;
 use moreline_protocol::spec::StageSpec;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An experiment file after `extends`, `vars`, `matrix`, `defaults`, `--set`
 /// and `--smoke`: names checked, paths absolute.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Experiment {
     /// The file, absolute.
     pub path: PathBuf,
@@ -31,14 +31,14 @@ pub struct Experiment {
 }
 
 /// `model.NAME`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelDecl {
     /// Where its files are.
     pub source: ModelSource,
 }
 
 /// Where a model's files are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelSource {
     /// A Hugging Face directory or a `.gguf` file, absolute.
@@ -53,7 +53,7 @@ pub enum ModelSource {
 }
 
 /// `data.NAME` or `prompts.NAME`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowsDecl {
     /// The file, absolute: `.json`, `.jsonl`, either with `.gz`.
     pub path: PathBuf,
@@ -62,7 +62,7 @@ pub struct RowsDecl {
 }
 
 /// One stage: a cell of the matrix where it depends on it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageDecl {
     /// Unique name: `rm`, or `rm:more` for a matrix cell (`rm:more,7` for two
     /// variables, in the matrix's order).

@@ -10,7 +10,7 @@ use super::parse;
 use super::source::{At, Source, Sources, absolute};
 
 /// Largest experiment or site file in bytes.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 8 << 20;
 /// Longest chain of `extends`.
 const MAX_CHAIN: usize = 16;
 

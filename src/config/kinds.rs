@@ -1,4 +1,4 @@
-//! The JSON schemas of single tables, as the protocol's types give them.
+//! The kinds of stages, and the JSON schemas of single tables, as the protocol's types give them.
 
 use moreline_protocol::spec::{
     EvaluateReward, Generate, Import, Judge, Perplexity, Score, Select, Sft, StageKind, TrainReward,
@@ -7,6 +7,10 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::error::Problem;
+use super::source::At;
+use super::suggest;
 
 /// `model.NAME`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -29,6 +33,22 @@ pub(super) struct RowsTable {
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub(super) limit: Option<u64>,
+}
+
+/// The kind of stage of a name.
+pub(super) fn named(name: &str) -> Option<StageKind> {
+    StageKind::ALL.into_iter().find(|kind| kind.name() == name)
+}
+
+/// What to say of a name that no kind of stage has.
+pub(super) fn unknown(name: &str, at: &At) -> Problem {
+    let names = StageKind::ALL.map(StageKind::name);
+    Problem::at(
+        at,
+        format!("there is no kind of stage called `{name}`"),
+        "unknown kind",
+    )
+    .hint(suggest::hint(name, names, "kinds"))
 }
 
 /// The schema of a type, without references.

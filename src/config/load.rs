@@ -1,19 +1,19 @@
 //! The ways in: an experiment file, a site file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::check;
 use super::error::{ConfigErrors, Problem};
 use super::experiment::Experiment;
 use super::files::FileReader;
-use super::kinds::schema_of;
-use super::names;
-use super::node::{Table, Value};
+use super::node::{Node, Table, Value};
 use super::overrides;
+use super::place::Place;
 use super::resolve;
-use super::site::{CacheLayer, Endpoint, LayerPlace, Site};
+use super::site::{CacheLayer, LayerPlace, Site};
+use super::site_rules;
 use super::smoke;
-use super::source::{Sources, absolute};
+use super::source::{At, Sources, absolute};
 
 /// How to read an experiment file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,15 +24,46 @@ pub struct LoadOptions {
     pub smoke: bool,
 }
 
+/// What became of reading an experiment file.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The experiment. If there are errors, what can be made of the rest: good
+    /// for looking at its inputs, not for running.
+    pub experiment: Option<Experiment>,
+    /// Everything wrong with the file; absent if nothing is.
+    pub errors: Option<ConfigErrors>,
+    sources: Sources,
+    /// Where models and sets say what they are, by name.
+    declared: BTreeMap<String, At>,
+}
+
+impl Loaded {
+    /// Where a model or set says which file it is.
+    pub fn place(&self, name: &str) -> Option<Place> {
+        let at = self.declared.get(name)?;
+        let source = self.sources.get(at.source);
+        Some(Place::in_text(&source.name, &source.text, at.span.start))
+    }
+}
+
 /// Reads, merges, checks and resolves an experiment file. Data and model files
 /// are not opened.
 ///
 /// # Errors
 /// Everything wrong with the file, with its place and the way out.
 pub fn load(path: &Path, options: &LoadOptions) -> Result<Experiment, ConfigErrors> {
+    let loaded = read(path, options);
+    match (loaded.errors, loaded.experiment) {
+        (None, Some(experiment)) => Ok(experiment),
+        (errors, _) => Err(errors.unwrap_or_else(|| errors_of(path, Vec::new(), &loaded.sources))),
+    }
+}
+
+/// The same, giving what can be made of a wrong file as well.
+pub fn read(path: &Path, options: &LoadOptions) -> Loaded {
     let mut sources = Sources::default();
     let mut problems = Vec::new();
-    let mut experiment = None;
+    let (mut experiment, mut declared) = (None, BTreeMap::new());
     let file = FileReader {
         sources: &mut sources,
         problems: &mut problems,
@@ -50,16 +81,33 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Experiment, ConfigErro
             &mut problems,
         );
         experiment = Some(resolve::experiment(&file, &sources, &mut problems));
+        declared = declarations(&file.document);
     }
-    match experiment {
-        Some(mut experiment) if problems.is_empty() => {
-            if options.smoke {
-                smoke::cut(&mut experiment);
-            }
-            Ok(experiment)
+    if let Some(experiment) = &mut experiment
+        && options.smoke
+    {
+        smoke::cut(experiment);
+    }
+    let wrong = experiment.is_none() || !problems.is_empty();
+    Loaded {
+        experiment,
+        errors: wrong.then(|| errors_of(path, problems, &sources)),
+        sources,
+        declared,
+    }
+}
+
+fn declarations(document: &Table) -> BTreeMap<String, At> {
+    let mut found = BTreeMap::new();
+    for (top, key) in [("model", "source"), ("data", "path"), ("prompts", "path")] {
+        let table = document.get(top).and_then(Node::as_table);
+        for entry in table.into_iter().flat_map(|table| &table.entries) {
+            let node = entry.node.as_table().and_then(|table| table.get(key));
+            let at = node.map_or(&entry.key_at, |node| &node.at);
+            found.insert(entry.key.clone(), at.clone());
         }
-        _ => Err(errors(path, problems, &sources)),
     }
+    found
 }
 
 /// Reads the site file: `explicit`, else `moreline.toml` beside the
@@ -91,7 +139,11 @@ pub fn load_site(
     }
 }
 
-fn read_site(path: &Path) -> Result<Site, ConfigErrors> {
+/// Reads a site file.
+///
+/// # Errors
+/// Everything wrong with the file, with its place and the way out.
+pub fn read_site(path: &Path) -> Result<Site, ConfigErrors> {
     let mut sources = Sources::default();
     let mut problems = Vec::new();
     let file = FileReader {
@@ -101,29 +153,20 @@ fn read_site(path: &Path) -> Result<Site, ConfigErrors> {
     .read(path);
     let site = file
         .filter(|file| file.sound)
-        .and_then(|file| resolve_site(file.document, &sources, &mut problems));
+        .and_then(|file| resolve_site(file.document, &mut sources, &mut problems));
     match site {
         Some(site) if problems.is_empty() => Ok(site),
-        _ => Err(errors(path, problems, &sources)),
+        _ => Err(errors_of(path, problems, &sources)),
     }
 }
 
 fn resolve_site(
     mut document: Table,
-    sources: &Sources,
+    sources: &mut Sources,
     problems: &mut Vec<Problem>,
 ) -> Option<Site> {
-    check::entries("a site file", &document, &schema_of::<Site>(), problems);
-    let schema = schema_of::<Endpoint>();
-    for (entry, table) in names::tables(&document, "endpoint", problems) {
-        let subject = check::Subject {
-            name: &format!("endpoint.{}", entry.key),
-            of: "an endpoint",
-            at: &entry.key_at,
-        };
-        check::table(&subject, table, &schema, problems);
-    }
-    resolve_layers(&mut document, sources, problems);
+    site_rules::check(&document, sources, problems);
+    resolve_layers(&mut document, sources);
     for key in ["cache", "worker"] {
         if let Some(node) = document.get_mut(key)
             && let Value::String(path) = &mut node.value
@@ -140,39 +183,25 @@ fn resolve_site(
         .ok()
 }
 
-/// Folders of cache layers start from the site file; other URLs are checked.
-fn resolve_layers(document: &mut Table, sources: &Sources, problems: &mut Vec<Problem>) {
+/// Folders of cache layers start from the site file.
+fn resolve_layers(document: &mut Table, sources: &Sources) {
     let Some(Value::Array(layers)) = document.get_mut("cache_layers").map(|node| &mut node.value)
     else {
         return;
     };
     for layer in layers {
-        let Value::Table(table) = &mut layer.value else {
-            continue;
-        };
-        let Some(node) = table.get_mut("url") else {
-            continue;
-        };
-        let Value::String(url) = &mut node.value else {
-            continue;
-        };
-        let place = CacheLayer::at(url).place();
-        match place {
-            Ok(LayerPlace::Folder(_)) => {
-                let resolved = absolute(&sources.get(node.base).directory, url);
-                *url = resolved.to_string_lossy().into_owned();
-            }
-            Ok(LayerPlace::Bucket { .. }) => {}
-            Err(problem) => problems.push(
-                Problem::at(&node.at, problem, "not the URL of a cache layer").hint(
-                    "write a folder, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX",
-                ),
-            ),
+        if let Value::Table(table) = &mut layer.value
+            && let Some(node) = table.get_mut("url")
+            && let Value::String(url) = &mut node.value
+            && let Ok(LayerPlace::Folder(_)) = CacheLayer::at(url).place()
+        {
+            let resolved = absolute(&sources.get(node.base).directory, url);
+            *url = resolved.to_string_lossy().into_owned();
         }
     }
 }
 
-fn errors(path: &Path, mut problems: Vec<Problem>, sources: &Sources) -> ConfigErrors {
+fn errors_of(path: &Path, mut problems: Vec<Problem>, sources: &Sources) -> ConfigErrors {
     problems.sort_by_key(|problem| {
         problem
             .labels

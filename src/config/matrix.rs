@@ -1,27 +1,17 @@
-//! `[matrix]`: which stages it multiplies, and their cells.
+//! Which stages the matrix multiplies, and their cells.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use moreline_protocol::artifact::roles;
 use moreline_protocol::spec::StageKind;
 
+use super::axes::{MAX_STAGES, Matrix};
 use super::error::Problem;
 use super::interpolate::{Scope, matrix_names};
 use super::names;
 use super::node::{Node, Table, Value};
 use super::source::At;
-
-/// Most stages an experiment may have, cells counted.
-const MAX_STAGES: usize = 4096;
-
-/// One matrix variable.
-pub(super) struct Axis {
-    /// Its name.
-    name: String,
-    /// Its values and their spelling in stage names.
-    values: Vec<(String, Node)>,
-}
 
 /// A stage table, defaults merged in, references not yet replaced.
 pub(super) struct StageTable {
@@ -54,73 +44,15 @@ pub(super) struct Cell {
     pub(super) sound: bool,
 }
 
-/// Reads `[matrix]`.
-pub(super) fn axes(document: &Table, problems: &mut Vec<Problem>) -> Vec<Axis> {
-    let Some(node) = document.get("matrix") else {
-        return Vec::new();
-    };
-    let Some(table) = node.as_table() else {
-        problems.push(names::not_a_table("matrix", node));
-        return Vec::new();
-    };
-    let mut axes = Vec::new();
-    for entry in &table.entries {
-        problems.extend(names::problem(&entry.key, &entry.key_at));
-        axes.push(Axis {
-            name: entry.key.clone(),
-            values: values(&entry.key, &entry.node, problems),
-        });
-    }
-    axes
-}
-
-fn values(name: &str, node: &Node, problems: &mut Vec<Problem>) -> Vec<(String, Node)> {
-    let items = match &node.value {
-        Value::Array(items) if !items.is_empty() => items,
-        _ => {
-            problems.push(
-                Problem::at(
-                    &node.at,
-                    format!("`matrix.{name}` takes a list of values"),
-                    "not a list with values",
-                )
-                .hint(format!("write {name} = [\"one\", \"two\"]")),
-            );
-            return Vec::new();
-        }
-    };
-    let mut found: Vec<(String, Node)> = Vec::new();
-    for item in items {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "_-+.".contains(c);
-        match item.value.scalar_text() {
-            Some(text) if text.is_empty() || !text.chars().all(fits) => problems.push(
-                Problem::at(&item.at, format!("`{text}` cannot be part of a stage's name"), "here")
-                    .hint("matrix values are made of letters, digits, `_`, `-`, `+` and `.`; name longer values in [vars]"),
-            ),
-            Some(text) if found.iter().any(|(earlier, _)| *earlier == text) => problems.push(
-                Problem::at(&item.at, format!("`matrix.{name}` holds `{text}` twice"), "again"),
-            ),
-            Some(text) => found.push((text, item.clone())),
-            None => {
-                let what = item.value.describe();
-                problems.push(Problem::at(
-                    &item.at,
-                    format!("`matrix.{name}` holds {what}"),
-                    "not a string, number or boolean",
-                ));
-            }
-        }
-    }
-    found
-}
-
 /// Multiplies stages by the matrix.
 pub(super) struct Expansion<'a> {
-    axes: &'a [Axis],
+    matrix: &'a Matrix,
     axis_names: Vec<&'a str>,
     vars: &'a Table,
     used: &'a RefCell<BTreeSet<String>>,
     stages: &'a [StageTable],
+    /// The stages by name.
+    by_base: HashMap<&'a str, usize>,
     /// Per stage the axes it depends on, ascending.
     depends: Vec<BTreeSet<usize>>,
 }
@@ -128,19 +60,22 @@ pub(super) struct Expansion<'a> {
 impl<'a> Expansion<'a> {
     /// Finds out which stages depend on which axes.
     pub(super) fn new(
-        axes: &'a [Axis],
+        matrix: &'a Matrix,
         vars: &'a Table,
         used: &'a RefCell<BTreeSet<String>>,
         stages: &'a [StageTable],
     ) -> Self {
         let mut expansion = Self {
-            axes,
-            axis_names: axes.iter().map(|axis| axis.name.as_str()).collect(),
+            matrix,
+            axis_names: matrix.names(),
             vars,
             used,
             stages,
+            by_base: HashMap::new(),
             depends: Vec::new(),
         };
+        let bases = stages.iter().enumerate();
+        expansion.by_base = bases.map(|(i, stage)| (stage.base.as_str(), i)).collect();
         expansion.depends = stages.iter().map(|s| expansion.own_axes(s)).collect();
         let targets: Vec<BTreeSet<usize>> = (0..stages.len())
             .map(|index| expansion.targets(index))
@@ -155,7 +90,7 @@ impl<'a> Expansion<'a> {
             .entries
             .iter()
             .flat_map(|entry| matrix_names(&entry.node, self.vars))
-            .filter_map(|name| self.axes.iter().position(|axis| axis.name == name))
+            .filter_map(|name| self.matrix.position(&name))
             .collect()
     }
 
@@ -163,15 +98,19 @@ impl<'a> Expansion<'a> {
     fn targets(&self, index: usize) -> BTreeSet<usize> {
         let stage = &self.stages[index];
         let mut found = BTreeSet::new();
-        for values in self.combinations(&self.depends[index]) {
-            for role in roles(stage.kind) {
-                let Some(node) = stage.table.get(role.field) else {
-                    continue;
-                };
+        let fields = roles(stage.kind).iter().map(|role| role.field);
+        for node in fields.filter_map(|field| stage.table.get(field)) {
+            let cells = match matrix_names(node, self.vars).is_empty() {
+                true => vec![Vec::new()],
+                false => {
+                    let cells = self.matrix.combinations(&self.depends[index]);
+                    cells.unwrap_or_default()
+                }
+            };
+            for values in cells {
                 let node = self.scope(&values).node(node, &mut Vec::new());
                 for name in node.one_or_many().iter().filter_map(Node::as_str) {
-                    let name = names::without_step(name);
-                    found.extend(self.stages.iter().position(|other| other.base == name));
+                    found.extend(self.by_base.get(names::without_step(name)));
                 }
             }
         }
@@ -197,35 +136,13 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    /// Every choice of one value per axis, later axes running fastest.
-    fn combinations(&self, axes: &BTreeSet<usize>) -> Vec<Vec<(usize, usize)>> {
-        let mut all = vec![Vec::new()];
-        for axis in axes {
-            let count = self.axes[*axis].values.len();
-            if all.len().saturating_mul(count) > MAX_STAGES {
-                return Vec::new();
-            }
-            all = all
-                .into_iter()
-                .flat_map(|chosen: Vec<(usize, usize)>| {
-                    (0..count).map(move |value| {
-                        let mut chosen = chosen.clone();
-                        chosen.push((*axis, value));
-                        chosen
-                    })
-                })
-                .collect();
-        }
-        all
-    }
-
     fn scope<'s>(&'s self, values: &[(usize, usize)]) -> CellScope<'s, 'a> {
         CellScope {
             expansion: self,
             cell: values
                 .iter()
                 .map(|(axis, value)| {
-                    let axis = &self.axes[*axis];
+                    let axis = &self.matrix.axes[*axis];
                     (axis.name.as_str(), &axis.values[*value].1)
                 })
                 .collect(),
@@ -236,16 +153,18 @@ impl<'a> Expansion<'a> {
     pub(super) fn cells(&self, problems: &mut Vec<Problem>) -> Vec<Cell> {
         let mut cells = Vec::new();
         for (index, stage) in self.stages.iter().enumerate() {
-            let combinations = self.combinations(&self.depends[index]);
-            if cells.len() + combinations.len() > MAX_STAGES
-                || (combinations.is_empty() && self.axes.iter().all(|a| !a.values.is_empty()))
-            {
+            let combinations = self.matrix.combinations(&self.depends[index]);
+            let Some(combinations) =
+                combinations.filter(|found| cells.len() + found.len() <= MAX_STAGES)
+            else {
                 let message = format!("the matrix makes more than {MAX_STAGES} stages");
                 problems.push(
                     Problem::at(&stage.at, message, "multiplied here").hint("shorten [matrix]"),
                 );
                 return cells;
-            }
+            };
+            let depends = &self.depends[index];
+            problems.extend(self.matrix.incomplete(depends, &stage.base, &stage.at));
             for values in combinations {
                 cells.push(self.cell(stage, &values, problems));
             }
@@ -270,7 +189,7 @@ impl<'a> Expansion<'a> {
         let cell = values
             .iter()
             .map(|(axis, value)| {
-                let axis = &self.axes[*axis];
+                let axis = &self.matrix.axes[*axis];
                 (axis.name.clone(), axis.values[*value].0.clone())
             })
             .collect();
@@ -295,7 +214,7 @@ impl<'a> Expansion<'a> {
             }
             Value::String(name) => {
                 let (base, step) = names::at_step(name);
-                if let Some(target) = self.stages.iter().position(|s| s.base == base) {
+                if let Some(&target) = self.by_base.get(base) {
                     let matching: Vec<(usize, usize)> = values
                         .iter()
                         .filter(|(axis, _)| self.depends[target].contains(axis))
@@ -314,7 +233,7 @@ impl<'a> Expansion<'a> {
         }
         let values: Vec<&str> = values
             .iter()
-            .map(|(axis, value)| self.axes[*axis].values[*value].0.as_str())
+            .map(|(axis, value)| self.matrix.axes[*axis].values[*value].0.as_str())
             .collect();
         format!("{base}:{}", values.join(","))
     }
@@ -343,11 +262,6 @@ impl CellScope<'_, '_> {
     fn table(&self, table: &Table, problems: &mut Vec<Problem>) -> Table {
         self.scope().table(table, problems)
     }
-}
-
-/// The names of the matrix variables.
-pub(super) fn axis_names(axes: &[Axis]) -> Vec<&str> {
-    axes.iter().map(|axis| axis.name.as_str()).collect()
 }
 
 /// How many cells each stage table has.

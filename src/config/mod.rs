@@ -6,10 +6,13 @@
 //! its type (`check`, `kinds`), and names are resolved (`references`). Every
 //! step adds to one list of problems; they are reported together.
 
+mod axes;
+mod axis;
 mod check;
 mod error;
 mod experiment;
 mod files;
+mod format;
 mod hub;
 mod interpolate;
 mod kinds;
@@ -19,11 +22,13 @@ mod names;
 mod node;
 mod overrides;
 mod parse;
+mod place;
 mod references;
 mod resolve;
 mod rules;
 mod schema;
 mod site;
+mod site_rules;
 mod smoke;
 mod source;
 mod steps;
@@ -33,7 +38,9 @@ mod tests;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use experiment::{Experiment, ModelDecl, ModelSource, Referent, RowsDecl, StageDecl};
-pub use load::{LoadOptions, load, load_site};
+pub use format::format;
+pub use load::{LoadOptions, Loaded, load, load_site, read, read_site};
+pub use place::Place;
 pub use schema::{schema, site_schema};
 pub use site::{CacheLayer, Endpoint, LayerMode, LayerPlace, Site};
 pub use suggest::closest;

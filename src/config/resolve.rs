@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use moreline_protocol::job::RowRange;
 use moreline_protocol::spec::{StageKind, StageSpec};
 
+use super::axes::{self, Matrix};
 use super::check;
 use super::error::Problem;
 use super::experiment::{Experiment, ModelDecl, ModelSource, RowsDecl, StageDecl};
@@ -13,7 +14,7 @@ use super::files::ReadFile;
 use super::hub;
 use super::interpolate::Scope;
 use super::kinds::{self, ModelTable, RowsTable};
-use super::matrix::{self, Axis, Cell, Expansion, StageTable};
+use super::matrix::{Cell, Expansion, StageTable};
 use super::names;
 use super::node::{Entry, Node, Table};
 use super::references;
@@ -37,13 +38,13 @@ pub(super) fn experiment(
     problems.extend(references::duplicates(document));
     let empty = Table::default();
     let vars = variables(document, &empty, problems);
-    let axes = matrix::axes(document, problems);
+    let matrix = axes::read(document, sources, problems);
     let used = RefCell::new(BTreeSet::new());
     let resolver = Resolver {
         sources,
         document,
         vars,
-        axes: &axes,
+        matrix: &matrix,
         used: &used,
     };
     let result = resolver.resolve(file, problems);
@@ -84,14 +85,14 @@ struct Resolver<'a> {
     sources: &'a Sources,
     document: &'a Table,
     vars: &'a Table,
-    axes: &'a [Axis],
+    matrix: &'a Matrix,
     used: &'a RefCell<BTreeSet<String>>,
 }
 
 impl Resolver<'_> {
     fn resolve(&self, file: &ReadFile, problems: &mut Vec<Problem>) -> Experiment {
         let stages = self.stage_tables(problems);
-        let cells = Expansion::new(self.axes, self.vars, self.used, &stages).cells(problems);
+        let cells = Expansion::new(self.matrix, self.vars, self.used, &stages).cells(problems);
         let schemas: BTreeMap<StageKind, serde_json::Value> = cells
             .iter()
             .map(|cell| cell.kind)
@@ -105,11 +106,12 @@ impl Resolver<'_> {
             .collect();
         references::check(self.document, &cells, &specs, problems);
         let stages = cells.into_iter().zip(specs).filter_map(|(cell, spec)| {
+            let spec = spec.or_else(|| salvaged(&cell, &schemas[&cell.kind]))?;
             Some(StageDecl {
                 name: cell.name,
                 base: cell.base,
                 cell: cell.cell,
-                spec: spec?,
+                spec,
             })
         });
         let name = file.path.file_stem().unwrap_or_default();
@@ -126,7 +128,7 @@ impl Resolver<'_> {
     }
 
     fn outside_stages(&self, node: &Node, problems: &mut Vec<Problem>) -> Node {
-        let axes = matrix::axis_names(self.axes);
+        let axes = self.matrix.names();
         let scope = Scope {
             vars: self.vars,
             cell: &[],
@@ -227,7 +229,10 @@ impl Resolver<'_> {
         };
         check::table(&subject, &table, schema, problems);
         if problems.len() > before {
-            return None;
+            // What is right in it still says which file is meant.
+            let table = check::sound(&table, schema);
+            let typed = serde_json::from_value(table.to_json()).ok()?;
+            return Some((table, typed));
         }
         let typed = typed(&table, &entry.key_at, problems)?;
         Some((table, typed))
@@ -270,8 +275,8 @@ impl Resolver<'_> {
     fn defaults(&self, problems: &mut Vec<Problem>) -> BTreeMap<StageKind, &Table> {
         let mut found = BTreeMap::new();
         for (entry, table) in names::tables(self.document, "defaults", problems) {
-            let Some(kind) = kind_of(&entry.key) else {
-                problems.push(unknown_kind(&entry.key, &entry.key_at));
+            let Some(kind) = kinds::named(&entry.key) else {
+                problems.push(kinds::unknown(&entry.key, &entry.key_at));
                 continue;
             };
             // Values that hold references are checked in the stages.
@@ -309,20 +314,6 @@ fn empty_path(node: &Node, key: &str) -> Problem {
     Problem::at(&node.at, format!("`{key}` is empty"), "nothing here").hint("name a file")
 }
 
-fn kind_of(name: &str) -> Option<StageKind> {
-    StageKind::ALL.into_iter().find(|kind| kind.name() == name)
-}
-
-fn unknown_kind(name: &str, at: &At) -> Problem {
-    let names = StageKind::ALL.map(StageKind::name);
-    Problem::at(
-        at,
-        format!("there is no kind of stage called `{name}`"),
-        "unknown kind",
-    )
-    .hint(suggest::hint(name, names, "kinds"))
-}
-
 fn kind(entry: &Entry, table: &Table, problems: &mut Vec<Problem>) -> Option<StageKind> {
     let Some(node) = table.get("kind") else {
         let names = StageKind::ALL.map(StageKind::name);
@@ -342,9 +333,9 @@ fn kind(entry: &Entry, table: &Table, problems: &mut Vec<Problem>) -> Option<Sta
         problems.push(Problem::at(&node.at, message, what));
         return None;
     };
-    let kind = kind_of(name);
+    let kind = kinds::named(name);
     if kind.is_none() {
-        problems.push(unknown_kind(name, &node.at));
+        problems.push(kinds::unknown(name, &node.at));
     }
     kind
 }
@@ -372,6 +363,14 @@ fn spec(cell: &Cell, schema: &serde_json::Value, problems: &mut Vec<Problem>) ->
     };
     problems.extend(rules::check(cell, &spec));
     Some(spec)
+}
+
+/// What can be made of a cell with wrong settings when those are left out, for
+/// the inputs it names.
+fn salvaged(cell: &Cell, schema: &serde_json::Value) -> Option<StageSpec> {
+    let mut table = check::sound(&cell.table, schema).to_json();
+    table["kind"] = cell.kind.name().into();
+    serde_json::from_value(table).ok()
 }
 
 fn typed<T: serde::de::DeserializeOwned>(

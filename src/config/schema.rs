@@ -15,11 +15,24 @@ const REFERENCE: &str = r"^\$\{(vars|matrix)\.[A-Za-z0-9_-]+\}$";
 /// The JSON schema of an experiment file.
 pub fn schema() -> Value {
     let kinds = StageKind::ALL;
-    let stages: Vec<Value> = kinds.iter().map(|kind| stage(*kind)).collect();
+    let mut stages: Vec<Value> = kinds.iter().map(|kind| stage(*kind)).collect();
+    stages.push(of_some_kind());
     let defaults: Map<String, Value> = kinds
         .iter()
-        .map(|kind| (kind.name().to_owned(), defaults(*kind)))
+        .map(|kind| (kind.name().to_owned(), partial(of_kind(*kind))))
         .collect();
+    let combinations = |description: &str| {
+        json!({
+            "description": description,
+            "type": "array",
+            "items": {
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": {"pattern": NAME},
+                "additionalProperties": {"type": ["string", "number", "boolean"]},
+            },
+        })
+    };
     let scalar = json!({"type": ["string", "number", "boolean"]});
     json!({
         "$schema": DIALECT,
@@ -43,12 +56,16 @@ pub fn schema() -> Value {
                 "description": "Values for ${vars.NAME}; changed with --set vars.NAME=VALUE.",
                 "type": "object",
                 "propertyNames": {"pattern": NAME},
-                "additionalProperties": {"type": ["string", "number", "boolean", "array"]},
+                "additionalProperties": {"type": ["string", "number", "boolean", "array", "object"]},
             },
             "matrix": {
                 "description": "Lists of values for ${matrix.NAME}: stages that depend on one run once per value.",
                 "type": "object",
                 "propertyNames": {"pattern": NAME},
+                "properties": {
+                    "include": combinations("Values laid over the cells they do not contradict; cells of their own if they contradict all."),
+                    "exclude": combinations("Cells to leave out: those that agree with all values of an entry."),
+                },
                 "additionalProperties": {"type": "array", "minItems": 1, "uniqueItems": true, "items": scalar},
             },
             "defaults": {
@@ -57,16 +74,46 @@ pub fn schema() -> Value {
                 "additionalProperties": false,
                 "properties": defaults,
             },
-            "model": named("Language models.", &with_references(schema_of::<ModelTable>())),
-            "data": named("Preference sets.", &with_references(schema_of::<RowsTable>())),
-            "prompts": named("Prompt sets.", &with_references(schema_of::<RowsTable>())),
+            "model": named("Language models.", &partial(schema_of::<ModelTable>())),
+            "data": named("Preference sets.", &partial(schema_of::<RowsTable>())),
+            "prompts": named("Prompt sets.", &partial(schema_of::<RowsTable>())),
             "stage": named("Stages; what one refers to runs before it.", &json!({
                 "type": "object",
-                "required": ["kind"],
                 "oneOf": stages,
             })),
         },
+        "if": {"not": {"required": ["extends"]}},
+        "then": whole(),
     })
+}
+
+/// What every table states, unless the file it is laid over does.
+fn whole() -> Value {
+    let needs = |key: &str| json!({"additionalProperties": {"required": [key]}});
+    json!({"properties": {
+        "model": needs("source"),
+        "data": needs("path"),
+        "prompts": needs("path"),
+        "stage": needs("kind"),
+    }})
+}
+
+/// A stage of a file that is laid over another, which says what kind it is of.
+fn of_some_kind() -> Value {
+    let mut names: Vec<String> = StageKind::ALL
+        .into_iter()
+        .map(of_kind)
+        .flat_map(|schema| {
+            schema["properties"]
+                .as_object()
+                .cloned()
+                .unwrap_or_default()
+        })
+        .map(|(name, _)| name)
+        .collect();
+    names.sort();
+    names.dedup();
+    json!({"not": {"required": ["kind"]}, "propertyNames": {"enum": names}})
 }
 
 /// The JSON schema of a site file.
@@ -94,8 +141,9 @@ fn stage(kind: StageKind) -> Value {
     schema
 }
 
-fn defaults(kind: StageKind) -> Value {
-    let mut schema = with_references(of_kind(kind));
+/// A table that need not be complete.
+fn partial(schema: Value) -> Value {
+    let mut schema = with_references(schema);
     if let Some(object) = schema.as_object_mut() {
         object.remove("required");
     }

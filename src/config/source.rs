@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::redact;
+
 /// Index of a [`Source`] in its [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct SourceId(usize);
@@ -37,6 +39,13 @@ impl Sources {
     pub(super) fn add(&mut self, source: Source) -> SourceId {
         self.0.push(source);
         SourceId(self.0.len() - 1)
+    }
+
+    /// Overwrites what is written at a place: it may be a secret, and is not
+    /// to be shown. Places stay where they are.
+    pub(super) fn hide(&mut self, at: &At) {
+        let source = &mut self.0[at.source.0];
+        source.text = redact::starred(&source.text, std::slice::from_ref(&at.span)).into();
     }
 
     /// The text of an id.

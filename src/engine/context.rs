@@ -64,6 +64,19 @@ impl<'a> Context<'a> {
         self.git.get_or_init(|| git_state(path)).clone()
     }
 
+    /// Keeps the digests of the rows of all data, so that `diff` can tell which
+    /// rows changed when the files have. Nothing depends on it.
+    pub(super) fn remember_rows(&self) {
+        let experiment = self.session.graph.experiment();
+        let names = experiment.data.keys().chain(experiment.prompts.keys());
+        for name in names {
+            if let Some(Source::Ready(source)) = self.sources.get(name) {
+                let (store, go_on) = (&self.session.store, || !self.is_stopped());
+                let _ = store.remember_rows(&source.path, &source.digest, &go_on);
+            }
+        }
+    }
+
     /// The devices stages may use; never none.
     pub(super) fn devices(&self) -> Vec<String> {
         if self.site.devices.is_empty() {

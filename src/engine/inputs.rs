@@ -9,6 +9,9 @@ use crate::config::Experiment;
 use crate::digest::{Canonical, Digest};
 use crate::store::Store;
 
+/// What to do about a file that is not there.
+pub const FIND: &str = "put it there, or mend the path in the experiment file";
+
 /// The inputs of the stages that a run is about.
 pub(super) struct Inputs<'a> {
     pub(super) runner: &'a dyn StageRunner,
@@ -72,7 +75,9 @@ impl Inputs<'_> {
         let mut missing: Vec<_> = sources
             .values()
             .filter_map(|source| match source {
-                Source::Missing(what) => Some(StageFailure::new(format!("find {what}"))),
+                Source::Missing(what) => {
+                    Some(StageFailure::new(format!("find {what}")).with_hint(FIND))
+                }
                 _ => None,
             })
             .collect();

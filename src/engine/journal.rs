@@ -7,11 +7,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use serde::Serialize;
-
-use super::runs::{RUN_FILE, SNAPSHOT, Snapshot};
+use super::log::StageLog;
+use super::runs::{EVENTS, RUN_FILE, RunFile, SNAPSHOT, Snapshot, log_path, process_started};
 use super::tensorboard::TensorBoard;
 use super::{Observer, RunSummary};
+use crate::config::Experiment;
 use crate::event::RunEvent;
 use crate::store::{AtPath, StoreError, make_dir, nanos_now, now_rfc3339, replace};
 use crate::store::{host, rfc3339, seconds_now};
@@ -25,20 +25,6 @@ pub(super) struct Journal<'a> {
     events: OnceLock<Option<Mutex<File>>>,
     curves: Option<TensorBoard>,
     observer: &'a dyn Observer,
-}
-
-#[derive(Serialize)]
-struct RunFile<'a> {
-    run: &'a str,
-    experiment: &'a Path,
-    moreline: &'static str,
-    pid: u32,
-    host: String,
-    started: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    finished: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    summary: Option<&'a RunSummary>,
 }
 
 impl<'a> Journal<'a> {
@@ -78,30 +64,32 @@ impl<'a> Journal<'a> {
         self.observer.event(event);
     }
 
-    /// The file that takes a stage's log: its standard error, and its log
-    /// events.
-    pub(super) fn log_path(&self, stage: &str) -> Result<PathBuf, StoreError> {
-        let dir = self.dir.join("logs");
-        make_dir(&dir)?;
-        Ok(dir.join(format!("{}.log", super::file_name(stage))))
+    /// The log of a stage: its standard error, and its log events.
+    pub(super) fn log(&self, stage: &str) -> Result<StageLog, StoreError> {
+        let path = log_path(&self.dir, stage);
+        make_dir(path.parent().unwrap_or(&self.dir))?;
+        Ok(StageLog::new(path))
     }
 
     /// Writes the run's own record: at its start, and again with the summary.
     pub(super) fn write(
         &self,
-        experiment: &Path,
+        experiment: &Experiment,
         started: &str,
         summary: Option<&RunSummary>,
     ) -> Result<(), StoreError> {
+        let pid = std::process::id();
         let file = RunFile {
-            run: &self.run,
-            experiment,
-            moreline: env!("CARGO_PKG_VERSION"),
-            pid: std::process::id(),
+            run: self.run.clone(),
+            experiment: experiment.path.clone(),
+            smoke: experiment.smoke,
+            moreline: env!("CARGO_PKG_VERSION").into(),
+            pid,
+            process_started: process_started(pid),
             host: host(),
-            started,
+            started: started.to_owned(),
             finished: summary.map(|_| now_rfc3339()),
-            summary,
+            summary: summary.cloned(),
         };
         let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
         replace(&self.dir.join(RUN_FILE), &bytes, false)
@@ -121,7 +109,7 @@ impl<'a> Journal<'a> {
 
 fn open_events(dir: &Path) -> Result<File, StoreError> {
     make_dir(dir)?;
-    let path = dir.join("events.jsonl");
+    let path = dir.join(EVENTS);
     OpenOptions::new()
         .create(true)
         .append(true)

@@ -1,4 +1,6 @@
-//! Metrics that may not be recorded.
+//! Metrics: those that may not be recorded, and all of them by their paths.
+
+use std::collections::BTreeMap;
 
 use moreline_protocol::event::Metrics;
 use serde_json::{Map, Value};
@@ -27,6 +29,38 @@ fn in_value(value: &Value, path: &str) -> Option<String> {
             .find_map(|(index, item)| in_value(item, &join(path, &index.to_string()))),
         _ => None,
     }
+}
+
+/// The single values of a stage's metrics by their paths, as
+/// `sets.helpful.accuracy`. Lists, such as calibration bins, are no single values.
+pub fn flat(metrics: &Metrics) -> BTreeMap<String, Value> {
+    let mut values = BTreeMap::new();
+    for (name, value) in metrics {
+        flatten(name, value, &mut values);
+    }
+    values
+}
+
+fn flatten(path: &str, value: &Value, values: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                flatten(&join(path, name), member, values);
+            }
+        }
+        Value::Array(_) | Value::Null => {}
+        single => {
+            values.insert(path.to_owned(), single.clone());
+        }
+    }
+}
+
+/// The numbers among them.
+pub(super) fn figures(metrics: &Metrics) -> BTreeMap<String, f64> {
+    let values = flat(metrics).into_iter();
+    values
+        .filter_map(|(name, value)| Some((name, value.as_f64()?)))
+        .collect()
 }
 
 fn join(path: &str, name: &str) -> String {
@@ -60,5 +94,14 @@ mod tests {
         );
         let full = json!({"bins": [{"count": 2, "accuracy": null}]});
         assert_eq!(found(full).unwrap(), "bins.0.accuracy");
+    }
+
+    #[test]
+    fn values_are_named_by_their_paths() {
+        let metrics = json!({"sets": {"a": {"x": 1, "bins": [1, 2], "y": null}}, "z": "s"});
+        let flat = flat(metrics.as_object().unwrap());
+        let names: Vec<&str> = flat.keys().map(String::as_str).collect();
+        assert_eq!(names, ["sets.a.x", "z"]);
+        assert_eq!(figures(metrics.as_object().unwrap()).len(), 1);
     }
 }

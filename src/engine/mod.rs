@@ -2,11 +2,15 @@
 
 mod beside;
 mod context;
+mod diff;
 mod error;
 mod explain;
 mod inputs;
 mod journal;
 mod layers;
+mod log;
+mod logs;
+mod measured;
 mod metrics;
 mod models;
 mod options;
@@ -18,17 +22,30 @@ mod schedule;
 mod selection;
 mod session;
 mod sources;
+mod strays;
 mod summary;
 mod supervise;
 mod task;
 mod tensorboard;
 mod view;
 
+pub use diff::{
+    Bounds, DataDiff, DataKind, DataSide, Diff, FigureDiff, FoundBy, RowChanges, Rows, RunLabel,
+    SideLabel, StageDiff, StageOutcome, Version, diff,
+};
 pub use error::EngineError;
 pub use explain::{Compared, ExplainedStage, Explanation, Found, Root, explain};
+pub use inputs::FIND;
 pub use layers::Remote;
+pub use log::LogTail;
+pub use logs::{StageLogs, find_logs};
+pub use measured::{Measured, measured};
+pub use metrics::flat;
 pub use options::{Environment, Observer, RunOptions, Silent};
 pub use runner::{KnownInputs, NothingKnown, StageFailure, StageRunner};
+pub use runs::{
+    ApiUse, LATEST, PastRun, PastStage, PastState, RunList, RunState, Runs, StageWatch, Unreadable,
+};
 pub use selection::Selection;
 pub use summary::{RunSummary, StageSummary};
 pub use view::{RunView, StageView};
@@ -88,10 +105,10 @@ pub fn run(
         if !checked {
             inputs.check(&context.sources, &session.store)?;
         }
-        journal.write(&experiment.path, &started, None)?;
+        journal.write(experiment, &started, None)?;
         journal.write_snapshot(&Snapshot::new(experiment, &context.sources))?;
         models::fetch(&session, &context.sources, options, &journal)?;
-        let attempts = session.store.attempts(journal.run())?;
+        let attempts = session.store.attempts(journal.run(), &strays::end)?;
         let _ = context.attempts.set(attempts);
         let _ = runs::prune(&session.store, runs::KEPT);
         Ok(())
@@ -121,7 +138,7 @@ fn finish(context: &Context<'_>, summary: &RunSummary, started: &str) {
     let _ = session.store.remember_keys(path, &keys);
     let _ = session.store.note_uses(keys.into_values());
     let _ = session.store.save_memo();
-    let _ = journal.write(path, started, Some(summary));
+    let _ = journal.write(experiment, started, Some(summary));
     let _ = journal.write_snapshot(&Snapshot::new(experiment, &context.sources));
     journal.event(&RunEvent::RunFinished {
         run: summary.run_id.clone(),

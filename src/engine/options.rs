@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::runner::StageRunner;
 use super::selection::Selection;
 use crate::event::RunEvent;
+use crate::redact;
 use crate::store::LayerSecrets;
 
 /// Settings the command line takes from the process's environment.
@@ -26,7 +27,7 @@ impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Environment")
             .field("hf_token", &self.hf_token.as_ref().map(|_| "(set)"))
-            .field("hf_endpoint", &self.hf_endpoint)
+            .field("hf_endpoint", &self.hf_endpoint.as_deref().map(redact::url))
             .field("offline", &self.offline)
             .field("layer_secrets", &self.layer_secrets)
             .finish()

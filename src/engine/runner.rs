@@ -8,7 +8,7 @@ use moreline_protocol::event::{Event, Metrics};
 use moreline_protocol::job::Job;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Experiment;
+use crate::config::{Experiment, Place};
 
 /// Why a stage failed, or would fail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct StageFailure {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Where the problem is, if that is in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Box<Place>>,
 }
 
 impl StageFailure {
@@ -30,6 +33,7 @@ impl StageFailure {
             stage: None,
             message: message.into(),
             hint: None,
+            place: None,
         }
     }
 
@@ -37,6 +41,13 @@ impl StageFailure {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same at a place, if it is known.
+    #[must_use]
+    pub fn at(mut self, place: Option<Place>) -> Self {
+        self.place = place.map(Box::new);
         self
     }
 

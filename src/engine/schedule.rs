@@ -124,7 +124,9 @@ impl<'c> Scheduler<'c> {
         let mut devices = context.devices();
         devices.reverse();
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let limit = context.options.jobs.unwrap_or(devices.len() + cores);
+        let site = context.site.jobs.map(|jobs| jobs as usize);
+        let limit = context.options.jobs.or(site);
+        let limit = limit.unwrap_or(devices.len() + cores);
         Self {
             context,
             graph,
@@ -278,7 +280,9 @@ impl<'c> Scheduler<'c> {
     /// started from this thread, which outlives them.
     fn work(&mut self) {
         let (sender, messages) = unbounded();
+        let context = self.context;
         std::thread::scope(|scope| {
+            scope.spawn(|| context.remember_rows());
             loop {
                 self.settle();
                 self.start(scope, &sender);

@@ -98,7 +98,15 @@ impl<'a> Session<'a> {
 
     /// The chosen stages with their states, in running order.
     pub(super) fn look_at(&self, chosen: &Chosen) -> Result<Vec<Seen>, EngineError> {
-        let sources = self.sources(&chosen.wanted);
+        self.look_with(chosen, &self.sources(&chosen.wanted))
+    }
+
+    /// The same with sources that were looked up before.
+    pub(super) fn look_with(
+        &self,
+        chosen: &Chosen,
+        sources: &HashMap<String, Source>,
+    ) -> Result<Vec<Seen>, EngineError> {
         let mut outputs: Vec<Option<Arc<Outputs>>> = vec![None; chosen.wanted.len()];
         let mut stages = Vec::with_capacity(outputs.len());
         let wanted = self
@@ -108,8 +116,8 @@ impl<'a> Session<'a> {
             .filter(|index| chosen.wanted[**index]);
         for &index in wanted {
             let known = |i: usize| outputs[i].clone();
-            let resolved = resolve(&self.graph, index, &sources, &known);
-            let present = present(&self.graph, index, &sources, &known);
+            let resolved = resolve(&self.graph, index, sources, &known);
+            let present = present(&self.graph, index, sources, &known);
             let mut seen = self.see(index, resolved, present)?;
             if chosen.forced[index] && seen.key.is_some() {
                 let reason = FORCED.into();

@@ -39,6 +39,16 @@ pub(super) struct ReadySource {
 }
 
 impl ReadySource {
+    /// A source as a run found it once.
+    pub(super) fn past(path: PathBuf, digest: Digest) -> Self {
+        Self {
+            path,
+            digest,
+            hub: None,
+            files: Vec::new(),
+        }
+    }
+
     /// A file that does not look any more as it did when it was hashed.
     pub(super) fn changed(&self) -> Option<&Path> {
         let changed = |(path, seen): &&(PathBuf, FileStat)| {

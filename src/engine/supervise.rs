@@ -4,9 +4,10 @@
 //! signal when its parent *thread* ends (so all workers are started from the
 //! run's own thread), it leaves when its standard input ends, and the engine
 //! kills its process group when it stops or when the worker itself is gone.
+//! What has left that group is found by `strays`, after the worker's end or, if
+//! the engine was killed, by the next run.
 
-use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -17,8 +18,9 @@ use moreline_protocol::PROTOCOL_VERSION;
 use moreline_protocol::event::Event;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::StageFailure;
+use super::log::StageLog;
 use super::task::{Computed, Halt, Spawn, Task};
+use super::{StageFailure, strays};
 use crate::store::AtPath;
 
 /// Turns a worker's threads spin at a barrier before they sleep. libgomp's own
@@ -42,24 +44,20 @@ const TAIL_LINES: usize = 12;
 
 /// Runs a worker on a job file until it ends.
 pub(super) fn run_worker(task: &Task<'_>, job: &Path, spawn: &Spawn<'_>) -> Result<Computed, Halt> {
-    let log = task.context.journal.log_path(&task.stage.name)?;
+    let log = task.context.journal.log(&task.stage.name)?;
     let program = task.context.site.worker.as_ref();
     let program = program.unwrap_or(&task.context.options.worker);
-    let errors = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&log)
-        .at("write", &log)?;
     let mut command = Command::new(program);
     command
         .args(["run", "--job"])
         .arg(job)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(errors)
+        .stderr(log.open().at("write", log.path())?)
         .process_group(0)
         .env("GOMP_SPINCOUNT", SPINS)
-        .env("GLIBC_TUNABLES", HUGE_PAGES);
+        .env("GLIBC_TUNABLES", HUGE_PAGES)
+        .env(strays::ATTEMPT, attempt(job));
     for name in secrets(task) {
         command.env_remove(name);
     }
@@ -69,22 +67,27 @@ pub(super) fn run_worker(task: &Task<'_>, job: &Path, spawn: &Spawn<'_>) -> Resu
         Halt::Failed(StageFailure::new(message).with_hint(hint))
     })?;
     let mut worker = Worker::new(task, &log, &mut child);
-    worker.listen(&mut child);
+    worker.listen(&mut child, attempt(job));
     let status = child.wait().at("wait for", program)?;
     worker.end(status)
+}
+
+/// The attempt's directory, where its job lies.
+fn attempt(job: &Path) -> &Path {
+    job.parent().unwrap_or(job)
 }
 
 /// Names of the environment variables that hold keys: none is a worker's.
 fn secrets<'a>(task: &'a Task<'_>) -> impl Iterator<Item = &'a str> {
     let endpoints = task.context.site.endpoint.values();
     let keys = endpoints.filter_map(|endpoint| endpoint.key_env.as_deref());
-    keys.chain(["HF_TOKEN"])
+    keys.chain(["HF_TOKEN", "HF_ENDPOINT"])
 }
 
 /// What is known of a running worker.
 struct Worker<'a> {
     task: &'a Task<'a>,
-    log: &'a Path,
+    log: &'a StageLog,
     lines: Receiver<Vec<u8>>,
     computed: Computed,
     finished: bool,
@@ -93,7 +96,7 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(task: &'a Task<'a>, log: &'a Path, child: &mut Child) -> Self {
+    fn new(task: &'a Task<'a>, log: &'a StageLog, child: &mut Child) -> Self {
         let (sender, lines) = unbounded();
         if let Some(output) = child.stdout.take() {
             std::thread::spawn(move || read_lines(output, &sender));
@@ -110,10 +113,11 @@ impl<'a> Worker<'a> {
     }
 
     /// Takes events until the process has ended, then kills what is left of
-    /// its group. The process stays unreaped, so that its id is still its own.
-    fn listen(&mut self, child: &mut Child) {
+    /// its group and of the attempt. The process stays unreaped, so that its id is still its own.
+    fn listen(&mut self, child: &mut Child, attempt: &Path) {
         let mut open = true;
         while !has_ended(child) {
+            self.log.bound();
             if self.task.context.is_stopped() && !self.stopped {
                 self.stopped = true;
                 kill_group(child);
@@ -129,6 +133,7 @@ impl<'a> Worker<'a> {
             }
         }
         kill_group(child);
+        strays::end(attempt);
         while let Ok(line) = self.lines.recv_timeout(DRAIN) {
             self.line(&line, child);
         }
@@ -161,7 +166,7 @@ impl<'a> Worker<'a> {
                 self.failure = Some(StageFailure { hint, ..failure });
             }
             Ok(event) => self.task.forward(event, self.log),
-            Err(_) => append(self.log, &String::from_utf8_lossy(line)),
+            Err(_) => self.log.line(&String::from_utf8_lossy(line)),
         }
     }
 
@@ -175,8 +180,8 @@ impl<'a> Worker<'a> {
         if self.finished && status.success() {
             return Ok(self.computed);
         }
-        let message = format!("{}{}", describe(status), tail(self.log));
-        let mut hint = format!("its log is {}", self.log.display());
+        let message = format!("{}{}", describe(status), tail(self.log.path()));
+        let mut hint = format!("its log is {}", self.log.path().display());
         if status.signal().is_some() {
             hint.push_str(
                 "; run again: what is committed is kept, and a stage that left a checkpoint goes \
@@ -249,12 +254,6 @@ fn describe(status: ExitStatus) -> String {
             code.unwrap_or_default()
         ),
     }
-}
-
-/// Adds a line to a log; a log that cannot be written is no reason to fail.
-pub(super) fn append(log: &Path, line: &str) {
-    let file = OpenOptions::new().create(true).append(true).open(log);
-    let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
 }
 
 /// The end of a log, on lines of its own; nothing if it is empty.

@@ -14,6 +14,7 @@ use moreline_protocol::job::{Input, Job};
 
 use super::StageFailure;
 use super::context::Context;
+use super::log::StageLog;
 use super::metrics::not_a_number;
 use super::resolve::{ReadyFrom, ReadyInput, ReadyStage};
 use super::sources::Source;
@@ -271,7 +272,7 @@ impl Task<'_> {
 
     fn in_engine(&self, job: &Job) -> Result<Computed, Halt> {
         make_dir(&job.partial_dir)?;
-        let log = self.context.journal.log_path(&self.stage.name)?;
+        let log = self.context.journal.log(&self.stage.name)?;
         let progress = |event| self.forward(event, &log);
         let (runner, cancel) = (self.context.options.runner, &self.context.options.cancel);
         match guarded(|| runner.run_in_engine(job, cancel, &progress)) {
@@ -286,7 +287,7 @@ impl Task<'_> {
 
     /// Passes an event on to whoever watches the run; log lines go to the
     /// stage's log as well.
-    pub(super) fn forward(&self, event: Event, log: &Path) {
+    pub(super) fn forward(&self, event: Event, log: &StageLog) {
         let stage = self.stage.name.clone();
         let event = match event {
             Event::Progress {
@@ -307,7 +308,7 @@ impl Task<'_> {
                 values,
             },
             Event::Log { level, message } => {
-                supervise::append(log, &message);
+                log.line(&message);
                 RunEvent::Log {
                     stage,
                     level,

@@ -322,7 +322,8 @@ fn input_text(side: Option<&InputVersion>, other: Option<&InputVersion>) -> Stri
     parts.join(" ")
 }
 
-fn rows_text(rows: &RowRange) -> String {
+/// The rows taken as a person says it: `rows 1 to 80`.
+pub fn rows_text(rows: &RowRange) -> String {
     match (rows.offset, rows.limit) {
         (0, None) => "all rows".into(),
         (offset, None) => format!("rows from {}", offset + 1),

@@ -9,7 +9,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Change, InputVersion, StageVersion, show};
+pub use change::{Change, InputVersion, StageVersion, rows_text, show};
 pub use graph::{Dependency, Graph, GraphError, StageInput};
 pub use key::{KeyInput, StageKey, stage_key};
 pub use label::InputLabel;

@@ -1,16 +1,16 @@
 //! Reading every input before anything runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use moreline_formats::{ModelConfig, WeightStore, rows};
+use moreline_formats::{FormatError, ModelConfig, WeightStore, rows};
 use moreline_protocol::artifact::{roles, split_step};
 use moreline_protocol::job::RowRange;
 use moreline_protocol::spec::{OneOrMany, StageSpec};
 
-use super::{RecordsError, import};
-use crate::config::{Experiment, ModelSource, Referent, RowsDecl};
-use crate::engine::{KnownInputs, StageFailure};
+use super::{RecordsError, import, tokenizer};
+use crate::config::{Experiment, ModelSource, Place, Referent, RowsDecl};
+use crate::engine::{FIND, KnownInputs, StageFailure};
 
 /// Raised when a check finds more than before, or less: files found sound by
 /// another one are read again.
@@ -53,6 +53,33 @@ pub fn check_inputs(experiment: &Experiment, known: &dyn KnownInputs) -> Vec<Sta
     problems
 }
 
+/// Every file that a stage of the experiment uses and that is not there.
+/// `place` says where the experiment names the file of a model or set.
+pub fn missing_inputs(
+    experiment: &Experiment,
+    place: &dyn Fn(&str) -> Option<Place>,
+) -> Vec<StageFailure> {
+    let stages = experiment.stages.iter();
+    let names: BTreeSet<String> = stages
+        .flat_map(|stage| referents(&stage.spec))
+        .map(|(_, name)| name)
+        .collect();
+    let missing = |name: String| {
+        let path = match experiment.referent(&name)? {
+            Referent::Model(model) => match &model.source {
+                ModelSource::Path(path) => path,
+                ModelSource::Hub { .. } => return None,
+            },
+            Referent::Data(rows) | Referent::Prompts(rows) => &rows.path,
+            Referent::Stage(_) => return None,
+        };
+        let message = format!("find `{name}`: {} does not exist", path.display());
+        let failure = || StageFailure::new(message).with_hint(FIND).at(place(&name));
+        (!path.exists()).then(failure)
+    };
+    names.into_iter().filter_map(missing).collect()
+}
+
 /// What is wrong with the parts of a local model that a stage wants to train.
 fn trained_parts(experiment: &Experiment, spec: &StageSpec) -> Option<(String, String)> {
     let (model, lora, head_of_its_own, blocks) = match spec {
@@ -86,23 +113,32 @@ fn trained_parts(experiment: &Experiment, spec: &StageSpec) -> Option<(String, S
 /// The files a stage's references name.
 fn uses_of(experiment: &Experiment, spec: &StageSpec) -> Vec<Use> {
     let mut uses = Vec::new();
-    for role in roles(spec.kind()) {
-        for name in references(spec, role.field) {
-            let name = split_step(&name).map_or(name.as_str(), |(stage, _)| stage);
-            match experiment.referent(name) {
-                Some(Referent::Model(model)) => {
-                    if let ModelSource::Path(path) = &model.source {
-                        uses.push((path.clone(), ReadAs::Model, 0, None));
-                    }
+    for (field, name) in referents(spec) {
+        match experiment.referent(&name) {
+            Some(Referent::Model(model)) => {
+                if let ModelSource::Path(path) = &model.source {
+                    uses.push((path.clone(), ReadAs::Model, 0, None));
                 }
-                Some(Referent::Data(rows) | Referent::Prompts(rows)) => {
-                    uses.push(rows_use(rows, spec, role.field));
-                }
-                Some(Referent::Stage(_)) | None => {}
             }
+            Some(Referent::Data(rows) | Referent::Prompts(rows)) => {
+                uses.push(rows_use(rows, spec, field));
+            }
+            Some(Referent::Stage(_)) | None => {}
         }
     }
     uses
+}
+
+/// What a stage refers to, each with the field it stands in.
+fn referents(spec: &StageSpec) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for role in roles(spec.kind()) {
+        for name in references(spec, role.field) {
+            let name = split_step(&name).map_or(name.as_str(), |(stage, _)| stage);
+            found.push((role.field, name.to_owned()));
+        }
+    }
+    found
 }
 
 fn rows_use(rows: &RowsDecl, spec: &StageSpec, role: &str) -> Use {
@@ -165,10 +201,17 @@ fn check((path, read_as, offset, limit): &Use, spec: &StageSpec) -> Result<(), S
     checked.map_err(StageFailure::from)
 }
 
-/// The configuration and the headers of the weights; no tensor is read.
+/// The configuration, the headers of the weights and the tokenizer's
+/// vocabulary; no tensor is read.
 fn check_model(path: &Path) -> Result<(), StageFailure> {
-    ModelConfig::load(path)
-        .and_then(|_| WeightStore::open(path))
-        .map(drop)
-        .map_err(|error| StageFailure::new(error.to_string()))
+    let failure = |error: FormatError| {
+        let place = Place::file(path.display().to_string());
+        StageFailure::new(error.to_string()).at(Some(place))
+    };
+    let config = ModelConfig::load(path).map_err(failure)?;
+    WeightStore::open(path).map_err(failure)?;
+    match path.is_dir() {
+        true => tokenizer::check(path, config.vocab_size),
+        false => Ok(()),
+    }
 }

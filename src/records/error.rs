@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use moreline_formats::rows::RowError;
 
+use crate::config::Place;
 use crate::engine::StageFailure;
 
 /// Why a record stage failed. Messages complete "failed to ...".
@@ -94,6 +95,21 @@ impl RecordsError {
     }
 }
 
+impl RecordsError {
+    /// Where the first bad row is.
+    fn place(&self) -> Option<Place> {
+        let (Self::Rows(rows) | Self::TooManyBad { rows, .. }) = self else {
+            return None;
+        };
+        let first = rows.problems.first()?;
+        Some(Place {
+            line: first.line,
+            column: first.column,
+            ..Place::file(rows.file.display().to_string())
+        })
+    }
+}
+
 /// A share in percent as a fraction, rounded up to two significant digits.
 fn ceiling(percent: f64) -> f64 {
     let share = percent / 100.0;
@@ -103,7 +119,7 @@ fn ceiling(percent: f64) -> f64 {
 
 impl From<RecordsError> for StageFailure {
     fn from(error: RecordsError) -> Self {
-        let failure = Self::new(error.to_string());
+        let failure = Self::new(error.to_string()).at(error.place());
         match error.hint() {
             Some(hint) => failure.with_hint(hint),
             None => failure,

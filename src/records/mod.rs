@@ -10,13 +10,14 @@ mod error;
 mod import;
 mod output;
 mod select;
+mod tokenizer;
 
 use moreline_protocol::event::{Event, Metrics};
 use moreline_protocol::job::{Input, Job};
 use moreline_protocol::spec::StageSpec;
 
 pub use best_of::expected_best;
-pub use check::check_inputs;
+pub use check::{check_inputs, missing_inputs};
 pub use error::RecordsError;
 pub(crate) use output::write_rows;
 

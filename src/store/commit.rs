@@ -135,3 +135,129 @@ fn relative(dir: &Path, file: &Path) -> Result<String, StoreError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::durable::order::{Step, take};
+    use super::*;
+    use crate::plan::StageKey;
+
+    /// A finished stage of a file and a directory, committed; what was made
+    /// durable for it, in order.
+    fn committed(dir: &Path) -> (Store, Vec<Step>, StageKey) {
+        let store = Store::open(dir.join("cache"));
+        store.prepare().unwrap();
+        let out = dir.join("out");
+        fs::create_dir_all(out.join("model/parts")).unwrap();
+        for (name, text) in [
+            ("rows.jsonl", "rows"),
+            ("model/a", "a"),
+            ("model/parts/b", "b"),
+        ] {
+            fs::write(out.join(name), text).unwrap();
+        }
+        take();
+        let names = ["rows.jsonl".to_owned(), "model".to_owned()];
+        let outputs = store.take_outputs(&out, &names).unwrap();
+        let key = StageKey(Digest::of(b"key"));
+        store.commit(&record(key, outputs)).unwrap();
+        (store, take(), key)
+    }
+
+    fn record(key: StageKey, outputs: BTreeMap<String, RecordedOutput>) -> ActionRecord {
+        let value = serde_json::json!({
+            "format": super::super::RECORD_FORMAT, "key": key, "stage": "s", "kind": "select",
+            "version": 1, "spec": {}, "inputs": [], "outputs": outputs, "metrics": {},
+            "provenance": {
+                "moreline": "0", "run": "r", "experiment": "e", "git": null, "host": "h",
+                "resources": null, "fingerprint": null, "seed": null, "started": "then",
+                "finished": "then", "seconds": 0.0, "timings": {},
+            },
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    /// Where a step was first taken.
+    fn place(steps: &[Step], wanted: &Step) -> usize {
+        let found = steps.iter().position(|step| step == wanted);
+        found.unwrap_or_else(|| panic!("{wanted:?} is not among {steps:#?}"))
+    }
+
+    /// Whether a file is on disk under its name before a step: its bytes were
+    /// waited for before it got the name, and after that its directory was.
+    fn is_durable(steps: &[Step], file: &Path, before: usize) -> bool {
+        let named = |step: &Step| matches!(step, Step::Renamed(_, to) if to == file);
+        let Some(renamed) = steps.iter().position(named) else {
+            return false;
+        };
+        let Step::Renamed(from, _) = &steps[renamed] else {
+            return false;
+        };
+        let synced = place(steps, &Step::Synced(from.clone()));
+        let dir = Step::SyncedDir(file.parent().unwrap().to_owned());
+        let listed = steps[renamed..before].contains(&dir);
+        synced < renamed && listed
+    }
+
+    #[test]
+    fn a_record_is_written_after_all_it_names_is_on_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, steps, key) = committed(dir.path());
+        let record = store.record_path(&key);
+        let named = |step: &Step| matches!(step, Step::Renamed(_, to) if *to == record);
+        let visible = steps.iter().position(named).unwrap();
+        let mut objects = 0;
+        let committed = store.record(&key).unwrap().unwrap();
+        for output in committed.outputs.values() {
+            let mut check = |digest: &Digest| {
+                objects += 1;
+                let path = store.object_path(digest);
+                assert!(is_durable(&steps, &path, visible), "{digest}: {steps:#?}");
+                let shelf = path.parent().unwrap().to_owned();
+                let made = place(&steps, &Step::Made(shelf));
+                let listed = Step::SyncedDir(store.root().join("objects"));
+                assert!(steps[made..visible].contains(&listed));
+                Ok(())
+            };
+            check(&output.digest).unwrap();
+            if output.form == ObjectForm::Directory {
+                store.each_file(output, check).unwrap();
+            }
+        }
+        assert_eq!(objects, 4);
+        assert!(is_durable(&steps, &record, steps.len()), "{steps:#?}");
+    }
+
+    #[test]
+    fn a_new_store_is_on_disk_before_anything_is_put_into_it() {
+        let dir = tempfile::tempdir().unwrap();
+        take();
+        let root = dir.path().join("a/b");
+        Store::open(&root).prepare().unwrap();
+        let steps = take();
+        for parent in [dir.path().to_owned(), dir.path().join("a")] {
+            place(&steps, &Step::SyncedDir(parent));
+        }
+        for name in ["objects", "actions"] {
+            let made = place(&steps, &Step::Made(root.join(name)));
+            assert!(steps[made..].contains(&Step::SyncedDir(root.clone())));
+        }
+    }
+
+    /// Whoever finds a directory of objects there cannot know that it is on disk.
+    #[test]
+    fn a_directory_another_process_made_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _, key) = committed(dir.path());
+        let outputs = store.record(&key).unwrap().unwrap().outputs;
+        let path = store.object_path(&outputs["rows.jsonl"].digest);
+        let other = Store::open(store.root());
+        fs::write(dir.path().join("rows"), "rows").unwrap();
+        take();
+        other.put_file(&dir.path().join("rows")).unwrap();
+        let steps = take();
+        let listed = place(&steps, &Step::SyncedDir(store.root().join("objects")));
+        let renamed = |step: &Step| matches!(step, Step::Renamed(_, to) if *to == path);
+        assert!(listed < steps.iter().position(renamed).unwrap());
+    }
+}

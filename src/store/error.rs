@@ -68,6 +68,11 @@ impl StoreError {
     }
 }
 
+/// What file systems without locks say.
+const NO_LOCK: rustix::io::Errno = rustix::io::Errno::NOLCK;
+const NO_LOCKS: &str = "; its file system has no locks: set `cache` in the site file to a \
+                        directory on one that has";
+
 fn way_out(doing: &str, error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied if doing.starts_with("read") => {
@@ -77,6 +82,8 @@ fn way_out(doing: &str, error: &io::Error) -> &'static str {
             "; make room (`moreline cache gc`) or set `cache` in the site file to another disk, \
              then run again: everything committed is kept"
         }
+        io::ErrorKind::Unsupported if doing == "lock" => NO_LOCKS,
+        _ if error.raw_os_error() == Some(NO_LOCK.raw_os_error()) => NO_LOCKS,
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             "; make it writable, or set `cache` in the site file to a directory that is"
         }
@@ -117,5 +124,9 @@ mod tests {
         let full = hint("write", io::ErrorKind::StorageFull);
         assert!(full.contains("everything committed is kept"));
         assert!(!hint("read", io::ErrorKind::NotFound).contains("cache"));
+        let unlocked = io::Error::from_raw_os_error(NO_LOCK.raw_os_error());
+        let unlocked: io::Result<()> = Err(unlocked);
+        let message = unlocked.at("lock", Path::new("/x")).expect_err("an error");
+        assert!(message.to_string().contains("has no locks"));
     }
 }

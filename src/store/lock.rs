@@ -60,6 +60,11 @@ impl Lock {
         }
     }
 
+    /// Who took the lock last, whether or not it is held.
+    pub(super) fn last_holder(path: &Path) -> Option<Holder> {
+        read_holder(&mut File::open(path).ok()?)
+    }
+
     /// Takes a lock that many may hold at once, but not beside an exclusive one.
     pub(crate) fn shared(path: &Path) -> Result<Self, StoreError> {
         let file = open(path)?;

@@ -1,6 +1,7 @@
 //! Finding what is committed.
 
 use std::io;
+use std::path::PathBuf;
 
 use super::durable::{entries, read_at_most};
 use super::error::{AtPath, StoreError};
@@ -53,10 +54,21 @@ impl Store {
         Ok(Lookup::Committed(Box::new(record)))
     }
 
+    /// The files of records; not what a killed process left half written.
+    pub(super) fn record_files(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let mut files = entries(&self.root.join("actions"))?;
+        files.retain(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let key = name.and_then(|name| name.strip_suffix(".json"));
+            key.is_some_and(|key| key.parse::<Digest>().is_ok())
+        });
+        Ok(files)
+    }
+
     /// Every sound record, in the order of their keys.
     pub fn records(&self) -> Result<Vec<ActionRecord>, StoreError> {
         let mut records = Vec::new();
-        for path in entries(&self.root.join("actions"))? {
+        for path in self.record_files()? {
             match read_at_most(&path, MAX_RECORD) {
                 Ok(bytes) => records.extend(ActionRecord::parse(&bytes)),
                 // Removed while the directory was read, or no file at all.

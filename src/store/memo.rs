@@ -3,8 +3,10 @@
 //! A file whose size, modification time, change time and inode are as they
 //! were is taken to hold the same bytes. Files that changed less than two
 //! seconds before they were hashed are not remembered: they could change again
-//! within the clock's grain. The memo guards itself with a checksum; a damaged
-//! one is forgotten, which costs time and nothing else.
+//! within the clock's grain. The memo guards itself with a checksum, and says
+//! when it was written: one that is damaged, or from the future, is forgotten,
+//! which costs time and nothing else. After a clock was set back, a file could
+//! otherwise change and look as it did when the time was the same before.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -20,7 +22,7 @@ use crate::digest::Digest;
 
 /// Largest memo read, in bytes: some millions of files.
 const MAX_MEMO: u64 = 1 << 30;
-const HEADER: &str = "moreline memo 1";
+const HEADER: &str = "moreline memo 2";
 /// Nanoseconds a file must have been left alone before it is remembered.
 const SETTLED: u64 = 2_000_000_000;
 
@@ -62,6 +64,8 @@ impl FileStat {
 #[derive(Debug)]
 pub(crate) struct Memo {
     file: PathBuf,
+    /// Nanoseconds since 1970; tests have clocks of their own.
+    clock: fn() -> u64,
     state: Mutex<State>,
 }
 
@@ -74,9 +78,14 @@ struct State {
 impl Memo {
     /// The memo kept in a file; empty if there is none or it is damaged.
     pub(crate) fn open(file: PathBuf) -> Self {
-        let known = read(&file);
+        Self::with_clock(file, nanos_now)
+    }
+
+    fn with_clock(file: PathBuf, clock: fn() -> u64) -> Self {
+        let known = read(&file, clock());
         Self {
             file,
+            clock,
             state: Mutex::new(State {
                 known,
                 fresh: HashMap::new(),
@@ -97,7 +106,7 @@ impl Memo {
         if let Some(digest) = self.get(path, &before) {
             return Ok((digest, before));
         }
-        let now = nanos_now();
+        let now = (self.clock)();
         let (digest, _) = Digest::of_file(path).at("read", path)?;
         let after = FileStat::of_path(path)?;
         if after == before && before.is_settled(now) {
@@ -126,9 +135,10 @@ impl Memo {
         if state.fresh.is_empty() {
             return Ok(());
         }
-        let mut all = read(&self.file);
+        let now = (self.clock)();
+        let mut all = read(&self.file, now);
         all.extend(state.fresh.drain());
-        replace(&self.file, format(&all).as_bytes(), false)?;
+        replace(&self.file, format(&all, now).as_bytes(), false)?;
         state.known = all;
         Ok(())
     }
@@ -138,13 +148,14 @@ impl Memo {
     }
 }
 
-fn format(entries: &HashMap<PathBuf, (FileStat, Digest)>) -> String {
+fn format(entries: &HashMap<PathBuf, (FileStat, Digest)>, now: u64) -> String {
     let mut lines: Vec<_> = entries
         .iter()
         .filter_map(|(path, entry)| Some((path.to_str()?, entry)))
         .collect();
     lines.sort_by_key(|(path, _)| *path);
     let mut body = String::with_capacity(lines.len() * 200);
+    let _ = writeln!(body, "{now}");
     for (path, (stat, digest)) in lines {
         let FileStat {
             size,
@@ -157,21 +168,22 @@ fn format(entries: &HashMap<PathBuf, (FileStat, Digest)>) -> String {
     format!("{HEADER} {}\n{body}", Digest::of(body.as_bytes()))
 }
 
-/// The memo in a file; empty if there is none, or it is damaged or too large.
-fn read(file: &Path) -> HashMap<PathBuf, (FileStat, Digest)> {
-    let text = read_text_at_most(file, MAX_MEMO);
-    text.map_or_else(|_| HashMap::new(), |text| parse(&text))
+/// The memo in a file; empty if there is none, or it is damaged, too large or
+/// from the future.
+fn read(file: &Path, now: u64) -> HashMap<PathBuf, (FileStat, Digest)> {
+    let text = read_text_at_most(file, MAX_MEMO).ok();
+    text.and_then(|text| parse(&text, now)).unwrap_or_default()
 }
 
-fn parse(text: &str) -> HashMap<PathBuf, (FileStat, Digest)> {
-    let Some((header, body)) = text.split_once('\n') else {
-        return HashMap::new();
-    };
+/// What is remembered was settled when the memo was written. As long as the
+/// clock is not set back further than that, whatever changes later looks newer.
+fn parse(text: &str, now: u64) -> Option<HashMap<PathBuf, (FileStat, Digest)>> {
+    let (header, body) = text.split_once('\n')?;
     let sum = Digest::of(body.as_bytes());
-    if header != format!("{HEADER} {sum}") {
-        return HashMap::new();
-    }
-    body.lines().filter_map(parse_line).collect()
+    let (written, lines) = body.split_once('\n')?;
+    let written: u64 = written.parse().ok()?;
+    let sound = header == format!("{HEADER} {sum}") && written <= now.saturating_add(SETTLED);
+    sound.then(|| lines.lines().filter_map(parse_line).collect())
 }
 
 fn parse_line(line: &str) -> Option<(PathBuf, (FileStat, Digest))> {
@@ -216,6 +228,76 @@ mod tests {
         fs::File::open(&path).unwrap().set_modified(later).unwrap();
         let stat = FileStat::of_path(&path).unwrap();
         assert!(!stat.is_settled(nanos_now()));
+    }
+
+    const HOUR: u64 = 3_600_000_000_000;
+
+    fn an_hour_on() -> u64 {
+        nanos_now() + HOUR
+    }
+
+    fn an_hour_back() -> u64 {
+        nanos_now() - HOUR
+    }
+
+    /// A file that was settled when its digest was remembered, by a clock an
+    /// hour fast.
+    fn remembered_early(dir: &Path) -> (PathBuf, PathBuf, FileStat) {
+        let path = old_file(dir, "one");
+        let file = dir.join("memo");
+        let memo = Memo::with_clock(file.clone(), an_hour_on);
+        let (_, stat) = memo.digest(&path).unwrap();
+        assert_eq!(memo.get(&path, &stat), Some(Digest::of(b"one")));
+        memo.save().unwrap();
+        (path, file, stat)
+    }
+
+    #[test]
+    fn a_clock_set_back_makes_the_memo_forget() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, file, stat) = remembered_early(dir.path());
+        assert_eq!(Memo::open(file.clone()).get(&path, &stat), None);
+        // What is written now does not bring the old back.
+        let memo = Memo::open(file.clone());
+        memo.put(Path::new("/own"), stat, Digest::of(b"own"));
+        memo.save().unwrap();
+        let memo = Memo::with_clock(file, an_hour_on);
+        assert_eq!(memo.get(&path, &stat), None);
+        assert!(memo.get(Path::new("/own"), &stat).is_some());
+    }
+
+    #[test]
+    fn a_clock_set_forward_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, file, stat) = remembered_early(dir.path());
+        let memo = Memo::with_clock(file, || nanos_now() + 2 * HOUR);
+        assert_eq!(memo.get(&path, &stat), Some(Digest::of(b"one")));
+        // A change looks newer, however the clock runs.
+        fs::write(&path, "two").unwrap();
+        assert_eq!(memo.digest(&path).unwrap().0, Digest::of(b"two"));
+    }
+
+    #[test]
+    fn with_a_clock_that_is_slow_nothing_looks_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = old_file(dir.path(), "one");
+        let memo = Memo::with_clock(dir.path().join("memo"), an_hour_back);
+        let (digest, stat) = memo.digest(&path).unwrap();
+        assert_eq!(digest, Digest::of(b"one"));
+        assert_eq!(memo.get(&path, &stat), None);
+    }
+
+    /// Hosts that share a cache have clocks that differ a little.
+    #[test]
+    fn a_memo_of_the_next_second_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = old_file(dir.path(), "one");
+        let stat = FileStat::of_path(&path).unwrap();
+        let file = dir.path().join("memo");
+        let memo = Memo::with_clock(file.clone(), || nanos_now() + SETTLED / 2);
+        memo.put(&path, stat, Digest::of(b"one"));
+        memo.save().unwrap();
+        assert!(Memo::open(file).get(&path, &stat).is_some());
     }
 
     #[test]

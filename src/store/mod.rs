@@ -10,6 +10,7 @@
 //! locks/               kernel locks; the files' contents only name the holder
 //! quarantine/          objects found damaged
 //! hub/                 models fetched from a hub
+//! rows/DIGEST          digests of the rows of a file that a run read
 //! latest/              keys that stages had last, to say why they run again
 //! pins/                keys of results that cleaning leaves alone
 //! uses.json            when results were last used
@@ -28,6 +29,7 @@ mod error;
 mod fetch;
 mod latest;
 mod layer;
+mod leftovers;
 mod lock;
 mod lookup;
 mod manifest;
@@ -37,17 +39,21 @@ mod object;
 mod parallel;
 mod record;
 mod room;
+mod rows;
 mod verify;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 pub use attempt::{Attempt, Attempts};
 pub(crate) use clock::{nanos_now, now_rfc3339, rfc3339, seconds_now};
 pub(crate) use durable::{
-    entries, make_dir, read_at_most, read_text_at_most, remove_dir, replace, unique_name,
+    entries, make_dir, read_at_most, read_text_at_most, remove_dir, replace, replace_keeping_mode,
+    unique_name,
 };
+use durable::{make_dir_durably, sync_dir};
 pub(crate) use error::AtPath;
 pub use error::StoreError;
 pub use fetch::{FetchWatch, HUB, Hub, HubModel, ModelLock, PinnedModel};
@@ -62,7 +68,8 @@ pub use record::{
     ActionRecord, GitState, ObjectForm, Provenance, RECORD_FORMAT, RecordedInput, RecordedOutput,
 };
 
-pub use room::{CacheSize, Collected, Freed, Pin, Policy};
+pub use room::{CacheHealth, CacheSize, Collected, Freed, Pin, Policy};
+pub(crate) use rows::{RowDigest, RowDigests};
 pub use verify::Verified;
 
 use crate::digest::Digest;
@@ -77,6 +84,8 @@ const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
 pub struct Store {
     root: PathBuf,
     memo: Memo,
+    /// Directories of objects that this process has seen onto the disk.
+    shelves: Mutex<HashSet<PathBuf>>,
 }
 
 impl Store {
@@ -85,19 +94,23 @@ impl Store {
         let root = root.into();
         let root = std::path::absolute(&root).unwrap_or(root);
         let memo = Memo::open(root.join("memo"));
-        Self { root, memo }
+        Self {
+            root,
+            memo,
+            shelves: Mutex::default(),
+        }
     }
 
     /// Makes the store's directories, for a run that will write.
     pub fn prepare(&self) -> Result<(), StoreError> {
-        make_dir(&self.root)?;
-        let tag = self.root.join("CACHEDIR.TAG");
-        if !tag.exists() {
-            replace(&tag, TAG.as_bytes(), true)?;
+        self.make_root()?;
+        for dir in ["objects", "actions"] {
+            let dir = self.root.join(dir);
+            if !dir.exists() {
+                make_dir_durably(&dir)?;
+            }
         }
         for dir in [
-            "objects",
-            "actions",
             "partial",
             "attempts",
             "views",
@@ -107,6 +120,25 @@ impl Store {
             "checked",
         ] {
             make_dir(&self.root.join(dir))?;
+        }
+        let tag = self.root.join("CACHEDIR.TAG");
+        if !tag.exists() {
+            replace(&tag, TAG.as_bytes(), true)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the store's directory. Those above it may not be ours to read, so
+    /// that waiting for the disk is tried only.
+    fn make_root(&self) -> Result<(), StoreError> {
+        let missing: Vec<_> = self
+            .root
+            .ancestors()
+            .take_while(|dir| !dir.exists())
+            .collect();
+        make_dir(&self.root)?;
+        for dir in missing {
+            let _ = sync_dir(dir.parent().unwrap_or(dir));
         }
         Ok(())
     }

@@ -4,8 +4,11 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
-use super::durable::{make_dir, read_at_most, sync_dir, unique_name};
+use super::durable::{
+    TEMPORARY, make_dir_durably, read_at_most, rename, sync_dir, sync_file, unique_name,
+};
 use super::error::{AtPath, StoreError};
 use super::manifest::Manifest;
 use super::memo::FileStat;
@@ -30,7 +33,7 @@ impl Store {
         if file.metadata().at("read", from)?.nlink() > 1 {
             let copy = from.with_file_name(unique_name(".copy"));
             fs::copy(from, &copy).at("copy", from)?;
-            fs::rename(&copy, from).at("write", from)?;
+            rename(&copy, from)?;
         }
         self.place(from, &digest)?;
         Ok((digest, bytes))
@@ -39,26 +42,32 @@ impl Store {
     /// Moves a file whose digest is known into the store, waiting until it is on
     /// disk.
     pub(super) fn place(&self, from: &Path, digest: &Digest) -> Result<(), StoreError> {
-        File::open(from)
-            .and_then(|file| file.sync_all())
-            .at("sync", from)?;
+        sync_file(&File::open(from).at("read", from)?, from)?;
         fs::set_permissions(from, Permissions::from_mode(0o444)).at("protect", from)?;
         let to = self.object_path(digest);
         let dir = to.parent().unwrap_or(&self.root);
-        if !dir.exists() {
-            make_dir(dir)?;
-            sync_dir(&self.root.join("objects"))?;
-        }
-        fs::rename(from, &to).at("write", &to)?;
+        self.make_shelf(dir)?;
+        rename(from, &to)?;
         sync_dir(dir)?;
         self.memo.put(&to, FileStat::of_path(&to)?, *digest);
+        Ok(())
+    }
+
+    /// Makes a directory of objects. That it is there does not mean that it is
+    /// on disk: whoever made it may be about to wait for that.
+    fn make_shelf(&self, dir: &Path) -> Result<(), StoreError> {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        if !shelves.contains(dir) || !dir.exists() {
+            make_dir_durably(dir)?;
+            shelves.insert(dir.to_owned());
+        }
         Ok(())
     }
 
     /// Writes a manifest as an object.
     pub(super) fn put_manifest(&self, manifest: &Manifest) -> Result<Digest, StoreError> {
         let dir = self.root.join("objects");
-        let temporary = dir.join(unique_name(".tmp"));
+        let temporary = dir.join(unique_name(TEMPORARY));
         let put = fs::write(&temporary, manifest.to_bytes())
             .at("write", &temporary)
             .and_then(|()| self.put_file(&temporary));
@@ -131,7 +140,8 @@ impl Store {
         }
     }
 
-    /// Sets a damaged object aside, so that nothing uses it.
+    /// Sets a damaged object aside, so that nothing uses it. One that another
+    /// process made good meanwhile is put back.
     pub fn quarantine(&self, digest: &Digest) -> Result<(), StoreError> {
         let path = self.object_path(digest);
         self.memo.forget(&path);
@@ -140,9 +150,11 @@ impl Store {
             .join("quarantine")
             .join(unique_name(&digest.to_string()));
         match fs::rename(&path, &aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).at("set aside", &path)
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.at("set aside", &path)?,
+        }
+        match Digest::of_file(&aside) {
+            Ok((found, _)) if found == *digest => rename(&aside, &path),
             _ => Ok(()),
         }
     }

@@ -44,7 +44,7 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        for path in entries(&self.root.join("actions"))? {
+        for path in self.record_files()? {
             let bytes = read_at_most(&path, MAX_RECORD).at("read", &path)?;
             if ActionRecord::parse(&bytes).is_none() {
                 let name = path.file_name().unwrap_or_default();

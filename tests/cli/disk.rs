@@ -1,53 +1,7 @@
 //! Disks that are full and caches that may only be read.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use super::fixture::{FILTERS, Toy};
-
-/// A small file system of its own, taken away with this.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// Mounts it; none, with a word on standard error, where that is not
-    /// permitted.
-    fn mount(at: PathBuf, options: &str) -> Option<Self> {
-        std::fs::create_dir_all(&at).expect("a directory");
-        match mount(&["-t", "tmpfs", "-o", options, "tmpfs"], &at) {
-            Ok(()) => Some(Self(at)),
-            Err(why) => {
-                // Written past the test harness, which hides what passing tests print.
-                let mut stderr = std::io::stderr();
-                let _ = writeln!(stderr, "not tested: no file system can be mounted: {why}");
-                None
-            }
-        }
-    }
-
-    fn change(&self, options: &str) {
-        let options = format!("remount,{options}");
-        mount(&["-o", &options], &self.0).expect("a changed file system");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-fn mount(arguments: &[&str], at: &Path) -> Result<(), String> {
-    let output = Command::new("mount")
-        .args(arguments)
-        .arg(at)
-        .output()
-        .map_err(|error| error.to_string())?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-    }
-}
+use crate::small_disk::{SmallDisk, fill};
 
 #[test]
 fn a_full_disk_leaves_what_is_committed() {
@@ -113,13 +67,6 @@ fn a_cache_that_may_only_be_read_still_answers() {
     insta::with_settings!({filters => disk_filters()}, {
         insta::assert_snapshot!("a_cache_that_may_only_be_read", said.snapshot());
     });
-}
-
-/// Writes until nothing more fits.
-fn fill(path: &Path) {
-    let mut file = std::fs::File::create(path).expect("a file");
-    while file.write_all(&[0; 4096]).is_ok() {}
-    while file.write_all(&[0]).is_ok() {}
 }
 
 fn disk_filters() -> Vec<(&'static str, &'static str)> {

@@ -30,6 +30,8 @@ impl Toy {
         toy.write("prompts.jsonl", "{\"prompt\":\"Say hello.\"}\n");
         toy.write("model/config.json", &model_config().to_string());
         fs::write(toy.path("model/model.safetensors"), weights()).expect("a file");
+        let tokenizer = json!({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}});
+        toy.write("model/tokenizer.json", &tokenizer.to_string());
         let worker = include_str!("worker.sh").replace("@CONTROL@", &control.to_string_lossy());
         toy.write("worker.sh", &worker);
         let executable = fs::Permissions::from_mode(0o755);
@@ -109,14 +111,26 @@ impl Said {
 }
 
 /// What differs from run to run, and what snapshots show instead.
-pub(super) const FILTERS: [(&str, &str); 6] = [
+pub(super) const FILTERS: [(&str, &str); 7] = [
     (r"\b[0-9a-f]{64}\b", "[digest]"),
     (r"\b[0-9a-f]{12}\b", "[short]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[time]"),
     (r"\d{8}T\d{6}-[0-9a-f]{6}", "[run]"),
     (r"\b\d+(\.\d+)? m?s\b", "[seconds]"),
     (r"(?m)^(  host +).*$", "$1[host]"),
+    (r"(?m)^(  process +).*$", "$1[process]"),
 ];
+
+/// Waits until a file is there; half a minute at most.
+pub(super) fn wait_for(path: &std::path::Path) {
+    for _ in 0..3000 {
+        if path.exists() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("{} was never written", path.display());
+}
 
 fn model_config() -> Value {
     json!({

@@ -1,11 +1,19 @@
 //! The program as its users meet it: exit codes, messages, JSON.
 
 mod bad_input;
+mod checking;
+mod diff;
 mod disk;
+mod doctor;
 mod experiments;
 mod fixture;
+mod formatting;
 mod interrupt;
 mod json;
+mod metrics;
+mod planning;
 mod queries;
+mod reasons;
 mod room;
 mod running;
+mod runs;

@@ -12,6 +12,12 @@ emit() { printf '%s\n' "$1"; }
 emit '{"event":"started","protocol":1,"fingerprint":{"libtorch":"none","device":"cpu","instructions":"sh","threads":1,"fp32_matmul":"highest"}}'
 emit '{"event":"progress","phase":"working","done":1,"total":2,"unit":"rows"}'
 [ -e "$CONTROL/hang.$STAGE" ] && { echo $$ > "$CONTROL/pid.$STAGE"; sleep 60 & wait; }
+[ -e "$CONTROL/say.$STAGE" ] && { echo "a word" >&2; echo "and another" >&2; }
+[ -e "$CONTROL/wait.$STAGE" ] && {
+  echo yes > "$CONTROL/waits.$STAGE"
+  while [ -e "$CONTROL/wait.$STAGE" ]; do sleep 0.05; done
+  echo "the wait is over" >&2
+}
 [ -e "$CONTROL/fail.$STAGE" ] && { emit '{"event":"failed","message":"row 3 of helpful.jsonl is bad","hint":"mend it"}'; exit 1; }
 [ -e "$CONTROL/kill.$STAGE" ] && { echo "the last words" >&2; kill -9 $$; }
 [ -e "$CONTROL/large.$STAGE" ] && { head -c 4000000 /dev/zero > "$OUT/fed.jsonl" || {
@@ -38,6 +44,10 @@ case $KIND in
     echo "{\"id\":0,\"prompt\":$PROMPT,\"a\":\"Hello.\",\"b\":\"No.\",\"reward_a\":1.5,\"reward_b\":-0.5}" > "$OUT/judged.jsonl" ;;
   *)
     echo '{"set":"helpful","row":0,"scores":[1.0,0.0],"rewards":[0.4,-0.2],"tokens":[5,6]}' > "$OUT/records.jsonl"
-    METRICS='{"sets":{"helpful":{"pairs":1,"accuracy":1.0,"ece":0.1}},"mean":{"accuracy":1.0,"ece":0.1}}' ;;
+    METRICS='{"sets":{"helpful":{"pairs":1,"accuracy":1.0,"ece":0.1}},"mean":{"accuracy":1.0,"ece":0.1}}'
+    [ -e "$CONTROL/worse.$STAGE" ] && {
+      echo '{"set":"helpful","row":0,"scores":[1.0,0.0],"rewards":[-0.2,0.4],"tokens":[5,6]}' > "$OUT/records.jsonl"
+      METRICS='{"sets":{"helpful":{"pairs":1,"accuracy":0.0,"ece":0.1}},"mean":{"accuracy":0.0,"ece":0.1}}'
+    } ;;
 esac
 emit "{\"event\":\"finished\",\"metrics\":$METRICS,\"timings\":{\"total\":0.5}}"

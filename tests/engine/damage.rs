@@ -10,7 +10,7 @@ use moreline::store::Policy;
 use super::fixture::{Fixture, states};
 
 /// Flips a byte and puts the modification time back.
-fn flip(path: &Path) {
+pub(super) fn flip(path: &Path) {
     let modified = fs::metadata(path).unwrap().modified().unwrap();
     let mut bytes = fs::read(path).unwrap();
     bytes[0] ^= 1;
@@ -79,14 +79,15 @@ fn damage_the_memo_hides_is_found_on_use() {
 }
 
 /// Rewrites the memo's line of an object as if it had always looked like now.
-fn trust_in_memo(fixture: &Fixture, object: &Path) {
+pub(super) fn trust_in_memo(fixture: &Fixture, object: &Path) {
     use std::os::unix::fs::MetadataExt;
     let file = fixture.cache().join("memo");
     let text = fs::read_to_string(&file).unwrap();
     let (_, body) = text.split_once('\n').unwrap();
+    let (written, body) = body.split_once('\n').unwrap();
     let meta = fs::metadata(object).unwrap();
     let nanos = |s: i64, n: i64| i128::from(s) * 1_000_000_000 + i128::from(n);
-    let mut lines = String::new();
+    let mut lines = format!("{written}\n");
     for line in body.lines() {
         if line.ends_with(object.to_str().unwrap()) {
             let digest = &line[..64];
@@ -104,7 +105,7 @@ fn trust_in_memo(fixture: &Fixture, object: &Path) {
         }
     }
     let sum = moreline::digest::Digest::of(lines.as_bytes());
-    fs::write(file, format!("moreline memo 1 {sum}\n{lines}")).unwrap();
+    fs::write(file, format!("moreline memo 2 {sum}\n{lines}")).unwrap();
 }
 
 #[test]
@@ -167,23 +168,22 @@ fn cleaning_keeps_what_records_need() {
     let fixture = Fixture::new();
     fixture.run();
     let store = engine::store(&fixture.experiment, &fixture.site);
-    assert_eq!(store.gc(&Policy::default()).unwrap().objects, 0);
+    assert_eq!(fixture.gc(&Policy::default()).objects, 0);
     assert!(fixture.planned().iter().all(|s| s.ends_with("=cached")));
     fs::remove_dir_all(fixture.cache().join("actions")).unwrap();
     fs::create_dir(fixture.cache().join("actions")).unwrap();
     let size = store.size().unwrap();
     assert_eq!(
-        store
+        fixture
             .gc(&Policy {
                 dry_run: true,
                 ..Policy::default()
             })
-            .unwrap()
             .objects,
         size.objects
     );
     assert_eq!(store.size().unwrap().objects, size.objects);
-    assert_eq!(store.gc(&Policy::default()).unwrap().objects, size.objects);
+    assert_eq!(fixture.gc(&Policy::default()).objects, size.objects);
     assert_eq!(store.size().unwrap().objects, 0);
     assert!(fixture.run().is_complete());
 }
@@ -197,7 +197,7 @@ fn cleaning_waits_for_no_run_and_breaks_none() {
     let message = store.gc(&Policy::default()).unwrap_err().to_string();
     assert!(message.contains("a run is using it"), "{message}");
     drop(used);
-    assert!(store.gc(&Policy::default()).is_ok());
+    fixture.gc(&Policy::default());
 }
 
 #[test]
@@ -211,6 +211,23 @@ fn a_directory_that_is_no_cache_is_not_cleaned() {
     let message = store.gc(&Policy::default()).unwrap_err().to_string();
     assert!(message.contains("is no cache of moreline"), "{message}");
     assert!(fixture.cache().join("views/mine").exists());
+}
+
+/// A worker lists the directory it is given: nothing more may be in it.
+#[test]
+fn a_view_holds_what_belongs_there_and_nothing_else() {
+    let fixture = Fixture::new();
+    fixture.run();
+    let model = || {
+        let view = engine::inspect(&fixture.experiment, &fixture.site).unwrap();
+        view.stage("rm").unwrap().outputs["model"].clone()
+    };
+    fs::write(model().join("model.safetensors.index.json"), "{}").unwrap();
+    fs::remove_file(model().join("config.json")).unwrap();
+    let names = fs::read_dir(model()).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["config.json", "model.safetensors"]);
 }
 
 /// The same key, made anew, may give other bytes: what lies beside the

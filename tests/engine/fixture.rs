@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use moreline::config::{Experiment, ModelDecl, ModelSource, RowsDecl, Site, StageDecl};
 use moreline::engine::{
@@ -13,6 +14,7 @@ use moreline::engine::{
     StageFailure, StageRunner,
 };
 use moreline::event::{Outcome, RunEvent};
+use moreline::store::{Collected, Policy, StoreError};
 use moreline_protocol::artifact::EXAMPLES;
 use moreline_protocol::event::{Event, Metrics};
 use moreline_protocol::job::{Job, RowRange};
@@ -202,6 +204,19 @@ impl Fixture {
     pub(crate) fn run(&self) -> RunSummary {
         self.try_run(&[], &Runner::default(), &engine::Silent)
             .unwrap()
+    }
+
+    /// Cleans the cache. A process that another test starts holds a copy of every
+    /// lock for a moment, between its fork and its exec: that is waited for.
+    pub(crate) fn gc(&self, policy: &Policy) -> Collected {
+        let store = engine::store(&self.experiment, &self.site);
+        for _ in 0..500 {
+            match store.gc(policy) {
+                Err(StoreError::InUse(_)) => std::thread::sleep(Duration::from_millis(10)),
+                done => return done.unwrap(),
+            }
+        }
+        panic!("the cache is in use all the time");
     }
 
     /// `name=state` of a plan, in order.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use moreline::engine;
 
+use super::dice::Dice;
 use super::fixture::{Fixture, states, wait_for};
 
 /// Not a test of its own: runs the fixture whose directory is on its standard
@@ -17,12 +18,27 @@ use super::fixture::{Fixture, states, wait_for};
 fn child() {
     let mut line = String::new();
     stdin().read_line(&mut line).unwrap();
-    Fixture::open(Path::new(line.trim())).run();
+    let summary = Fixture::open(Path::new(line.trim())).run();
+    assert!(summary.is_complete());
 }
 
-/// Runs a fixture in a process of its own.
-fn run_apart(fixture: &Fixture) -> Child {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+/// Runs a fixture in a process of its own, which succeeds if the run is complete.
+pub(super) fn run_apart(fixture: &Fixture) -> Child {
+    start(Command::new(std::env::current_exe().unwrap()), fixture)
+}
+
+/// The same, where no file may grow beyond so many blocks of 512 bytes.
+pub(super) fn run_with_limit(fixture: &Fixture, blocks: usize) -> Child {
+    let mut shell = Command::new("sh");
+    // Writing beyond the limit is an error, not a signal.
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    shell.arg("-c").arg(script);
+    shell.arg(std::env::current_exe().unwrap());
+    start(shell, fixture)
+}
+
+fn start(mut command: Command, fixture: &Fixture) -> Child {
+    let mut child = command
         .args(["--exact", "engine::kills::child", "--ignored"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -34,13 +50,13 @@ fn run_apart(fixture: &Fixture) -> Child {
     child
 }
 
-fn kill(mut child: Child) {
+pub(super) fn kill(mut child: Child) {
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
 /// Digests of every output.
-fn results(fixture: &Fixture) -> Vec<String> {
+pub(super) fn results(fixture: &Fixture) -> Vec<String> {
     let view = engine::inspect(&fixture.experiment, &fixture.site).unwrap();
     let mut lines = Vec::new();
     for stage in view.stages {
@@ -51,30 +67,15 @@ fn results(fixture: &Fixture) -> Vec<String> {
     lines
 }
 
-fn process(fixture: &Fixture, name: &str) -> PathBuf {
+pub(super) fn process(fixture: &Fixture, name: &str) -> PathBuf {
     let file = fixture.path("control").join(name);
     wait_for(&file);
     Path::new("/proc").join(fs::read_to_string(&file).unwrap().trim())
 }
 
 /// True once the process is gone, or only its exit status is left.
-fn is_gone(process: &Path) -> bool {
+pub(super) fn is_gone(process: &Path) -> bool {
     fs::read_to_string(process.join("stat")).map_or(true, |stat| stat.contains(") Z "))
-}
-
-/// Seeded moments of up to a quarter of a second (Knuth's generator).
-fn moments(count: usize) -> impl Iterator<Item = Duration> {
-    let step = |state: &u64| {
-        Some(
-            state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407),
-        )
-    };
-    std::iter::successors(Some(7u64), step)
-        .skip(1)
-        .take(count)
-        .map(|state| Duration::from_millis((state >> 33) % 250))
 }
 
 #[test]
@@ -126,9 +127,10 @@ fn late_writes_of_an_orphan_change_nothing() {
 #[test]
 fn a_run_killed_again_and_again_ends_in_the_same_results() {
     let fixture = Fixture::new();
-    for moment in moments(25) {
+    let mut dice = Dice::new(7);
+    for _ in 0..25 {
         let child = run_apart(&fixture);
-        std::thread::sleep(moment);
+        std::thread::sleep(Duration::from_millis(dice.below(250) as u64));
         kill(child);
     }
     let summary = fixture.run();

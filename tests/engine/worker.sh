@@ -11,7 +11,8 @@ KIND=$(sed -n 's/^    "kind": "\(.*\)",*$/\1/p' "$JOB" | head -n 1)
 emit() { printf '%s\n' "$1"; }
 
 if [ -e "$CONTROL/orphan.$STAGE" ]; then
-  # Outlives its engine, and writes late into what it was given.
+  # Outlives its engine, cannot be found, and writes late into what it was given.
+  [ -n "$MORELINE_ATTEMPT" ] && exec env -u MORELINE_ATTEMPT "$0" "$@"
   exec > /dev/null
   echo $$ > "$CONTROL/pid.$STAGE"
   while [ ! -e "$CONTROL/late" ]; do sleep 0.05; done
@@ -20,9 +21,27 @@ if [ -e "$CONTROL/orphan.$STAGE" ]; then
   echo yes > "$CONTROL/written"
   exit 0
 fi
-# Ends with its engine: the control pipe closes, and the group is killed.
-exec 3<&0
-( cat <&3 > /dev/null; kill -9 -$$ ) &
+if [ -e "$CONTROL/daemon.$STAGE" ]; then
+  # Leaves its group and its session, ignores signals, keeps what it was given open.
+  MARK=$([ -e "$CONTROL/unmarked" ] && echo -u MORELINE_ATTEMPT)
+  # shellcheck disable=SC2086
+  env $MARK setsid sh -c '
+    trap "" TERM HUP INT QUIT
+    exec < /dev/null > /dev/null 2>&1 3>&- 4>> "$2" 5>> "$3"
+    echo $$ > "$1/daemon.new"; mv "$1/daemon.new" "$1/daemon"
+    while [ ! -e "$1/late" ]; do sleep 0.02; done
+    echo late >&4; echo late >&5; echo late > "$2"; echo late > "$3"
+    echo yes > "$1/written"' daemon "$CONTROL" "$OUT/fed.jsonl" "$PARTIAL/journal" &
+  while [ ! -s "$CONTROL/daemon" ]; do sleep 0.01; done
+fi
+if [ -e "$CONTROL/mortal.$STAGE" ]; then
+  # Ends with its engine by the kernel's death signal alone, as it asked for.
+  if [ -z "$MORTAL" ]; then MORTAL=1 exec setpriv --pdeathsig KILL "$0" "$@"; fi
+else
+  # Ends with its engine: the control pipe closes, and the group is killed.
+  exec 3<&0
+  ( cat <&3 > /dev/null; kill -9 -$$ ) &
+fi
 
 echo "$STAGE" >> "$CONTROL/trace"
 emit '{"event":"started","protocol":1,"fingerprint":{"libtorch":"none","device":"cpu","instructions":"sh","threads":1,"fp32_matmul":"highest"}}'
@@ -52,12 +71,51 @@ sum() {
   } | sha256sum | cut -d' ' -f1
 }
 SUM=$(sum)
-row() { echo "{\"sum\":\"$SUM\"}" > "$OUT/$1"; }
+short() { printf '%s' "$1" | sha256sum | cut -c 1-12; }
+# Makes records one by one, each in a journal before it counts, and goes on from
+# the whole lines that an earlier attempt left.
+records() {
+  COUNT=0
+  : > "$PARTIAL/journal.whole"
+  while read -r INDEX VALUE CHECK; do
+    if [ "$INDEX" != "$COUNT" ] || [ "$CHECK" != "$(short "$INDEX $VALUE")" ]; then break; fi
+    echo "$INDEX $VALUE $CHECK" >> "$PARTIAL/journal.whole"
+    COUNT=$((COUNT + 1))
+  done < "$PARTIAL/journal"
+  mv "$PARTIAL/journal.whole" "$PARTIAL/journal"
+  while [ $COUNT -lt 4 ]; do
+    sleep 0.01
+    VALUE=$(short "$SUM $COUNT")
+    echo "$COUNT $VALUE $(short "$COUNT $VALUE")" >> "$PARTIAL/journal" || die
+    COUNT=$((COUNT + 1))
+    emit "{\"event\":\"progress\",\"phase\":\"records\",\"done\":$COUNT,\"total\":4,\"unit\":\"rows\"}"
+  done
+}
+[ -e "$CONTROL/journal" ] && { touch "$PARTIAL/journal"; records; }
+die() { emit '{"event":"failed","message":"write the outputs","hint":"make room"}'; exit 1; }
+# Writes a file and looks whether all of it is there: the disk may be full.
+put() { printf '%s\n' "$2" > "$1" && [ "$(cat "$1")" = "$2" ] || die; }
+row() {
+  ROWS="{\"sum\":\"$SUM\"}"
+  if [ -e "$CONTROL/journal" ]; then
+    while read -r INDEX VALUE CHECK; do
+      ROWS="$ROWS
+{\"row\":$INDEX,\"value\":\"$VALUE\"}"
+    done < "$PARTIAL/journal"
+    [ "$COUNT" = "$(wc -l < "$PARTIAL/journal")" ] || die
+  fi
+  put "$OUT/$1" "$ROWS"
+}
 case $KIND in
   train-reward|sft)
-    mkdir "$OUT/model"
-    echo '{"architectures":[]}' > "$OUT/model/config.json"
-    echo "$SUM" > "$OUT/model/model.safetensors"
+    mkdir "$OUT/model" || die
+    put "$OUT/model/config.json" '{"architectures":[]}'
+    put "$OUT/model/model.safetensors" "$SUM"
+    if [ -e "$CONTROL/journal" ]; then
+      mkdir "$OUT/model/parts" || die
+      put "$OUT/model/parts/1" "$(cat "$PARTIAL/journal")"
+      put "$OUT/model/parts/2" 2
+    fi
     # Models on the way: as many as save.STAGE says.
     for STEP in $(cat "$CONTROL/save.$STAGE" 2> /dev/null); do
       mkdir "$OUT/model@step-$STEP"

@@ -12,7 +12,7 @@ use source::SourceFile;
 /// The layers of `src/`, lowest first. A module imports from its own rank and the
 /// ranks before it, never from one after it.
 const LAYERS: &[&[&str]] = &[
-    &["digest", "event", "error"],
+    &["digest", "event", "error", "redact"],
     &["config"],
     &["plan"],
     &["store"],

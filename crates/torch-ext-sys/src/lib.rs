@@ -39,6 +39,7 @@ unsafe extern "C" {
     fn moreline_libtorch_version() -> *const c_char;
     fn moreline_cpu_capability() -> *const c_char;
     fn moreline_keep_large_blocks();
+    fn moreline_give_back_memory();
 }
 
 /// A C++ exception, as text.
@@ -186,6 +187,13 @@ pub fn cpu_capability() -> String {
 pub fn keep_large_blocks() {
     // SAFETY: sets two allocator parameters; no pointers.
     unsafe { moreline_keep_large_blocks() }
+}
+
+/// Give the pages of freed blocks back to the system: what is kept for the next
+/// use is in holes of the sizes of earlier ones, and grows.
+pub fn give_back_memory() {
+    // SAFETY: touches free memory only; no pointers.
+    unsafe { moreline_give_back_memory() }
 }
 
 #[cfg(test)]

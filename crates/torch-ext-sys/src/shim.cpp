@@ -125,4 +125,7 @@ void moreline_keep_large_blocks() {
   mallopt(M_MXFAST, 0);
 }
 
+// Return the pages of all free blocks to the system.
+void moreline_give_back_memory() { malloc_trim(0); }
+
 }  // extern "C"

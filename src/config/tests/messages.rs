@@ -413,18 +413,18 @@ fn too_deep_and_too_large() {
     assert!(errors(&deep).contains("nested deeper than 16 levels"));
     let very_deep = format!("x = {}1{}\n", "[".repeat(100_000), "]".repeat(100_000));
     assert!(errors(&very_deep).contains("error"));
-    let large = "#".repeat((1 << 20) + 1);
+    let large = "#".repeat((8 << 20) + 1);
     assert_snapshot!(errors(&large));
     let wide = format!(
         "[matrix]\n{}{}",
-        (0..7)
+        (0..8)
             .map(|i| { format!("a{i} = [0, 1, 2, 3]\n") })
             .collect::<String>(),
         r#"[stage.sample]
 kind = "generate"
 model = "base"
 prompts = "ask"
-stop = ["${matrix.a0}${matrix.a1}${matrix.a2}${matrix.a3}${matrix.a4}${matrix.a5}${matrix.a6}"]
+stop = ["${matrix.a0}${matrix.a1}${matrix.a2}${matrix.a3}${matrix.a4}${matrix.a5}${matrix.a6}${matrix.a7}"]
 "#
     );
     assert_snapshot!("too_many_stages", stage(&wide));

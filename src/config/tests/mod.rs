@@ -9,6 +9,8 @@ macro_rules! message {
     };
 }
 
+mod formatting;
+mod matrices;
 mod messages;
 mod resolving;
 mod schemas;

@@ -61,6 +61,39 @@ fn paths_start_at_the_file_that_states_them() {
 }
 
 #[test]
+fn a_chain_of_files_is_laid_over_in_order() {
+    let files = Files::new(&[
+        (
+            "a.toml",
+            "extends = \"b.toml\"\n[stage.sample]\nsamples = 3\n[defaults.generate]\ntop_p = 0.5\n",
+        ),
+        (
+            "b.toml",
+            "extends = \"sub/c.toml\"\n[stage.sample]\nsamples = 2\nmax_new_tokens = 9\n",
+        ),
+        (
+            "sub/c.toml",
+            &with_base(
+                "[stage.sample]\nkind = \"generate\"\nmodel = \"base\"\nprompts = \"ask\"\n\
+                 [defaults.generate]\ntop_p = 0.9\ntemperature = 0.25\nsamples = 7\n",
+            ),
+        ),
+    ]);
+    let experiment = files.load(&[]).expect("it is right");
+    let spec = serde_json::to_value(&experiment.stages[0].spec).expect("JSON");
+    assert_eq!(
+        (
+            &spec["samples"],
+            &spec["max_new_tokens"],
+            &spec["top_p"],
+            &spec["temperature"]
+        ),
+        (&3.into(), &9.into(), &0.5.into(), &0.25.into())
+    );
+    assert!(experiment.prompts["ask"].path.ends_with("sub/ask.jsonl"));
+}
+
+#[test]
 fn a_variable_brings_its_own_directory_and_type() {
     let files = Files::new(&[(
         "a.toml",

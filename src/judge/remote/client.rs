@@ -14,6 +14,7 @@ use super::secret::Secret;
 use super::setup;
 use crate::config::Endpoint;
 use crate::judge::JudgeError;
+use crate::redact;
 
 /// Largest answer read.
 const MAX_ANSWER: u64 = 8 << 20;
@@ -65,7 +66,7 @@ impl Client {
         let url = Url::parse(&url).ok().filter(|url| url.has_host());
         let url = url.ok_or_else(|| {
             setup(
-                format!("`{}` is no URL", endpoint.url),
+                format!("`{}` is no URL", redact::url(&endpoint.url)),
                 "write it like http://127.0.0.1:8080/v1",
             )
         })?;
@@ -94,11 +95,7 @@ impl Client {
 
     /// The URL without what it may hold of credentials.
     pub(crate) fn shown_url(&self) -> String {
-        let mut url = self.url.clone();
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        url.set_query(None);
-        self.scrub(url.as_str())
+        self.scrub(&redact::url(self.url.as_str()))
     }
 
     /// Asks until there is an answer, an error that stays, no retry left, or
@@ -173,7 +170,7 @@ impl Client {
         if status.is_redirection() {
             let to = header(LOCATION).unwrap_or_else(|| "nowhere".into());
             return CallError::Fatal {
-                reason: format!("it redirects to {}", self.scrub(&to)),
+                reason: format!("it redirects to {}", self.scrub(&redact::url(&to))),
                 hint: "redirects are not followed; put the final URL into the site file".into(),
             };
         }
@@ -217,7 +214,7 @@ impl Client {
         } else if error.is_connect() {
             "no connection".to_owned()
         } else {
-            self.scrub(&error.to_string())
+            self.scrub(&redact::text(&error.to_string()))
         };
         CallError::Transient { reason, wait: None }
     }
@@ -232,7 +229,7 @@ impl Client {
     /// The beginning of what an endpoint said, on one line, the key removed.
     fn excerpt(&self, text: &str) -> String {
         let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let line = self.scrub(&line);
+        let line = self.scrub(&redact::text(&line));
         match line.char_indices().nth(SHOWN) {
             Some((at, _)) => format!("{}..", &line[..at]),
             None if line.is_empty() => "(nothing)".into(),

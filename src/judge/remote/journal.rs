@@ -24,7 +24,8 @@ pub(crate) struct Entry {
     pub(crate) tokens: u64,
 }
 
-/// An append-only file, one entry a line, each synced before the next.
+/// An append-only file, one entry a line under a checksum, each synced before
+/// the next.
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
@@ -52,9 +53,7 @@ impl Journal {
     /// Adds an entry; it is on disk when this returns.
     pub(crate) fn append(&mut self, entry: &Entry) -> Result<(), JudgeError> {
         let mut write = || -> io::Result<()> {
-            let mut line = serde_json::to_vec(entry)?;
-            line.push(b'\n');
-            self.file.write_all(&line)?;
+            self.file.write_all(&seal(entry)?)?;
             self.file.sync_data()
         };
         write().map_err(|source| JudgeError::Io {
@@ -77,11 +76,25 @@ fn recover(file: &mut File) -> io::Result<Vec<Entry>> {
             break;
         }
         whole = lines.bytes();
-        entries.extend(serde_json::from_slice::<Entry>(&line).ok());
+        entries.extend(open_sealed(&line));
     }
     file.set_len(whole)?;
     file.seek(SeekFrom::End(0))?;
     Ok(entries)
+}
+
+/// An entry's line: the CRC-32C of its JSON in hexadecimal digits, and the JSON.
+fn seal(entry: &Entry) -> io::Result<Vec<u8>> {
+    let json = serde_json::to_string(entry)?;
+    let sum = crc32c::crc32c(json.as_bytes());
+    Ok(format!("{sum:08x} {json}\n").into_bytes())
+}
+
+/// The entry of a line whose bytes are as they were written.
+fn open_sealed(line: &[u8]) -> Option<Entry> {
+    let (sum, json) = std::str::from_utf8(line).ok()?.trim_end().split_once(' ')?;
+    let sound = sum == format!("{:08x}", crc32c::crc32c(json.as_bytes()));
+    sound.then(|| serde_json::from_str(json).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -95,6 +108,23 @@ mod tests {
             reply: "line\n[[A]]".into(),
             tokens: 7,
         }
+    }
+
+    #[test]
+    fn a_call_whose_line_changed_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let (mut journal, _) = Journal::open(&path).unwrap();
+        (1..4).for_each(|id| journal.append(&entry(id)).unwrap());
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let second = whole.find("\"id\":2").unwrap();
+        let flipped = whole.replacen("[[A]]", "[[C]]", 1);
+        std::fs::write(&path, flipped).unwrap();
+        assert_eq!(Journal::open(&path).unwrap().1, [entry(2), entry(3)]);
+        let mut bytes = whole.into_bytes();
+        bytes[second + 5] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(Journal::open(&path).unwrap().1, [entry(1), entry(3)]);
     }
 
     #[test]

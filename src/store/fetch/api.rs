@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{HUB, Hub, HubModel};
 use crate::digest::Digest;
+use crate::redact;
 use crate::store::StoreError;
 use crate::store::manifest::is_safe;
 
@@ -74,8 +75,10 @@ impl Api {
         if hub.offline {
             return Err(error("it is not in the cache".into(), OFFLINE));
         }
-        let url = reqwest::Url::parse(base)
-            .map_err(|e| error(format!("the hub's URL `{base}`: {e}"), "mend HF_ENDPOINT"))?;
+        let url = reqwest::Url::parse(base).map_err(|e| {
+            let shown = redact::url(base);
+            error(format!("the hub's URL `{shown}`: {e}"), "mend HF_ENDPOINT")
+        })?;
         let local = url.host_str().is_some_and(is_loopback);
         let mut client = Client::builder()
             .user_agent(concat!("moreline/", env!("CARGO_PKG_VERSION")))
@@ -229,6 +232,6 @@ fn chain(error: &reqwest::Error) -> String {
     match (error.is_timeout(), text.is_empty()) {
         (true, _) => "no answer in time".into(),
         (false, true) => "the connection failed".into(),
-        (false, false) => text,
+        (false, false) => redact::text(&text).into_owned(),
     }
 }

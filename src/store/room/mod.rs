@@ -5,6 +5,7 @@
 //! between, cleaning leaves objects without a record, which the next one removes,
 //! and never a record without its objects.
 
+mod health;
 mod pins;
 mod survey;
 mod uses;
@@ -15,6 +16,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub use health::CacheHealth;
 pub use pins::Pin;
 pub(super) use survey::file_bytes;
 use survey::{Holding, Survey};
@@ -28,7 +30,7 @@ use crate::plan::StageKey;
 /// Seconds in a day.
 const DAY: u64 = 86_400;
 /// Directories of which nothing is kept.
-const SPENT: [&str; 3] = ["attempts", "views", "quarantine"];
+const SPENT: [&str; 4] = ["attempts", "views", "quarantine", "rows"];
 
 /// Bytes and files of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -204,6 +206,7 @@ impl Store {
             remove_dir(&dir)?;
             make_dir(&dir)?;
         }
+        self.remove_leftovers(false)?;
         self.remove_locks()
     }
 

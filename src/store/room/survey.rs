@@ -101,7 +101,7 @@ impl Store {
         let uses = self.uses();
         let pins: HashSet<StageKey> = self.pins()?.into_iter().map(|pin| pin.key).collect();
         let mut holdings = Vec::new();
-        for path in entries(&self.root.join("actions"))? {
+        for path in self.record_files()? {
             holdings.extend(self.result(path, &pins)?);
         }
         let committed: HashSet<StageKey> = holdings.iter().map(|holding| holding.key).collect();
@@ -120,6 +120,7 @@ impl Store {
         for name in SPENT {
             spent_bytes += dir_bytes(name)?;
         }
+        spent_bytes += self.remove_leftovers(true)?;
         Ok(Survey {
             holdings,
             objects: objects.collect(),

@@ -173,6 +173,16 @@ pub fn read_responses(path: &Path, range: RowRange) -> Result<Vec<ResponseRow>, 
     })
 }
 
+/// Cuts a file into rows and calls `visit` with the text of each, without the
+/// white space around it, until it says false. Nothing is checked but the cut.
+/// Returns the number of rows visited.
+///
+/// # Errors
+/// The file cannot be read, or cut into rows.
+pub fn visit_rows(path: &Path, visit: impl FnMut(&[u8]) -> bool) -> Result<u64, RowError> {
+    read::visit("rows", path, visit)
+}
+
 /// The good rows of a file, and what is wrong with the others.
 #[derive(Debug)]
 pub struct Tolerant<T> {

@@ -69,6 +69,36 @@ pub(crate) fn read_tolerant<T>(
     Ok(Tolerant { rows, bad })
 }
 
+/// Cuts a file into rows without looking into them: calls `visit` with each
+/// row's text until it says false. Returns the number of rows it was called with.
+pub(crate) fn visit(
+    what: &'static str,
+    path: &Path,
+    mut visit: impl FnMut(&[u8]) -> bool,
+) -> Result<u64, RowError> {
+    let source = source::open(what, path)?;
+    let gzip = source.gzip;
+    let mut elements = Elements::new(source.reader);
+    let mut bad = Collector::default();
+    loop {
+        match elements.next(true) {
+            Ok(Some(element)) => {
+                bad.rows += 1;
+                if !visit(&element.text) {
+                    return Ok(bad.rows);
+                }
+            }
+            Ok(None) => return Ok(bad.rows),
+            Err(CutError::Io(error)) => return Err(source::unreadable(what, path, &error, gzip)),
+            Err(error) => {
+                let record = bad.rows + 1;
+                bad.add_cut(error, record);
+                return Err(bad.into_error(what, path));
+            }
+        }
+    }
+}
+
 fn no_rows(what: &'static str, path: &Path, range: RowRange, found: u64) -> RowError {
     if found == 0 && range.limit != Some(0) {
         let hint = "give it a JSON array of rows or one JSON object per line";
