@@ -184,7 +184,7 @@ a training, a sampling, a scoring and a selection, all of which compute nothing.
 median of {large['repeats']}, the engines in turn, files in the page cache.
 
 {versions}; Python {platform.python_version()}; {cpu()}, {os.cpu_count()} cores, {platform.system()}
-{platform.release().split('-')[0]}.
+{platform.release().split('-')[0]}. `touch` was 2.5 s before the run.
 
 "Snakemake" looks at modification times, its default for files over 1 MB; "Snakemake with
 checksums" has `--max-checksum-file-size` raised so that it hashes all inputs; it has no command that

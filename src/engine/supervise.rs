@@ -28,6 +28,14 @@ use crate::store::AtPath;
 /// the machine; a few thousand cost nothing on a quiet one.
 const SPINS: &str = "2000";
 
+/// Matrix products that oneDNN, and libtorch above it, keep compiled. A batch has
+/// sizes of its own and needs about twenty; the thousand kept otherwise grow to
+/// gigabytes over a training.
+const PRIMITIVES: [(&str, &str); 2] = [
+    ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128"),
+    ("LRU_CACHE_CAPACITY", "128"),
+];
+
 /// Ask for large pages: a training touches gigabytes, and page by page that is a
 /// good part of its first steps (glibc 2.35 and later, others take no notice).
 const HUGE_PAGES: &str = "glibc.malloc.hugetlb=1";
@@ -57,6 +65,7 @@ pub(super) fn run_worker(task: &Task<'_>, job: &Path, spawn: &Spawn<'_>) -> Resu
         .process_group(0)
         .env("GOMP_SPINCOUNT", SPINS)
         .env("GLIBC_TUNABLES", HUGE_PAGES)
+        .envs(PRIMITIVES)
         .env(strays::ATTEMPT, attempt(job));
     for name in secrets(task) {
         command.env_remove(name);

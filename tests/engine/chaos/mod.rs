@@ -64,7 +64,7 @@ impl Chaos {
         let fixture = Fixture::new();
         fixture.order("journal");
         Self {
-            disk: SmallDisk::mount(fixture.cache(), "size=16m"),
+            disk: SmallDisk::mount(fixture.cache(), "size=128m"),
             fixture,
             undisturbed: everything(&undisturbed),
             length,
