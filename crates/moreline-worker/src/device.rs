@@ -52,12 +52,16 @@ fn parse(name: &str) -> Result<Device, WorkerError> {
             "devices are `cpu`, `cuda` and `cuda:N`",
         ));
     };
+    let absent = |why: String| {
+        WorkerError::input(
+            format!("use the device `{name}`: {why}"),
+            "take `cpu`, or set libtorch up with `make libtorch-cuda` on a machine with a GPU",
+        )
+    };
+    torch_ext_sys::load_cuda().map_err(|error| absent(error.to_string()))?;
     let found = Cuda::device_count().max(0) as usize;
     if index >= found {
-        return Err(WorkerError::input(
-            format!("use the device `{name}`: {found} CUDA devices are here"),
-            "take `cpu`, or set libtorch up with `make libtorch-cuda` on a machine with a GPU",
-        ));
+        return Err(absent(format!("{found} CUDA devices are here")));
     }
     Ok(Device::Cuda(index))
 }

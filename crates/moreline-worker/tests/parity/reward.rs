@@ -10,12 +10,12 @@ use moreline_worker::train::trained::Trained;
 use moreline_worker::train::weighting::Weighting;
 use moreline_worker::train::weights::TrainWeights;
 use proptest::prelude::*;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::TOLERANCE;
 use super::forest::{budget, cases, groups, model};
 use super::reference::{Reference, assert_close};
-use crate::common::golden_dir;
+use crate::common::{device, golden_dir};
 
 const HEAD: &str = "score.weight";
 
@@ -87,7 +87,7 @@ fn spec(method: Method) -> TrainReward {
 fn computed(batch: &Batch, setting: Setting) -> (Decoder, StepOutcome, Vec<Tensor>) {
     let dir = golden_dir().join("models").join(setting.model);
     let model =
-        LoadedModel::with_new_reward_head(&dir, Kind::Float, Device::Cpu, &|_| head()).unwrap();
+        LoadedModel::with_new_reward_head(&dir, Kind::Float, device(), &|_| head()).unwrap();
     let (decoder, mut weights) =
         TrainWeights::new(model, Kind::Float, &Trained::default()).unwrap();
     let mut weighting = Weighting::new(&spec(setting.method), 2, decoder.config.hidden_size);
@@ -116,7 +116,7 @@ fn computed(batch: &Batch, setting: Setting) -> (Decoder, StepOutcome, Vec<Tenso
         .unwrap();
     let gradient = |(slot, segment): (usize, &Segment)| match weights.grad(slot) {
         Some(grad) => grad.copy(),
-        None => Tensor::zeros([segment.numel()], (Kind::Float, Device::Cpu)),
+        None => Tensor::zeros([segment.numel()], (Kind::Float, device())),
     };
     let grads = decoder.segments.iter().enumerate().map(gradient).collect();
     (decoder, outcome, grads)
