@@ -211,7 +211,7 @@ impl Fixture {
     pub(crate) fn gc(&self, policy: &Policy) -> Collected {
         let store = engine::store(&self.experiment, &self.site);
         for _ in 0..500 {
-            match store.gc(policy) {
+            match engine::clean(&store, policy.clone(), None) {
                 Err(StoreError::InUse(_)) => std::thread::sleep(Duration::from_millis(10)),
                 done => return done.unwrap(),
             }
