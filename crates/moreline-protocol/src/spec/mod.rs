@@ -114,7 +114,9 @@ impl StageKind {
             // 3: histories say more, with evaluation while training.
             // 4: attention by the kernel for trees; the common beginning of responses is
             //    their prompt for `lm_loss` even where it is too short to be shared.
-            Self::TrainReward | Self::Sft => 4,
+            // 5: the embedding's gradient is summed in fp32; texts cut on the right are
+            //    not taught to end there.
+            Self::TrainReward | Self::Sft => 5,
             // 2: rows without prompt or response are left out.
             // 3: attention by the kernel for trees.
             Self::Perplexity => 3,
@@ -122,7 +124,8 @@ impl StageKind {
             // 3: attention by the kernel for trees.
             Self::EvaluateReward | Self::Score | Self::Judge => 3,
             // 2: prompts are attended to by the kernel for trees.
-            Self::Generate => 2,
+            // 3: the generation settings' end tokens end a response.
+            Self::Generate => 3,
             Self::Select | Self::Import => 1,
         }
     }

@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use moreline_formats::safetensors::{TensorSpec, write_model};
 use moreline_formats::{Dtype, FormatError, WeightStore};
@@ -68,7 +68,7 @@ impl Checkpoints {
 
     /// Whether one is to be written after this many steps.
     pub(super) fn due(&self, steps: u64) -> bool {
-        let old = |minutes: f64| self.written.elapsed() >= Duration::from_secs_f64(minutes * 60.0);
+        let old = |minutes: f64| self.written.elapsed().as_secs_f64() >= minutes * 60.0;
         steps.is_multiple_of(self.keeping.every.max(1)) || self.keeping.minutes.is_some_and(old)
     }
 
