@@ -415,7 +415,11 @@ fn every_loss_has_the_gradient_of_its_finite_difference() {
             (0.4, 0.2, 0.5),
         ] {
             let compute = RewardCompute {
-                ranking: Ranking { margin, centring },
+                ranking: Ranking {
+                    margin,
+                    centring,
+                    ..Ranking::default()
+                },
                 lm_loss,
                 token_budget: 60,
                 ..compute(&decoder, Kind::Float)

@@ -19,6 +19,7 @@ use tch::{Tensor, no_grad};
 use super::sealed;
 use super::settings::Keeping;
 use super::watch::Watch;
+use super::weighting::Memory;
 use super::weights::TrainWeights;
 use crate::error::WorkerError;
 use crate::model::{host_to_tensor, tensor_to_host};
@@ -39,8 +40,9 @@ pub(super) struct State {
     pub skipped: u64,
     /// Tokens computed so far.
     pub tokens: u64,
-    /// MORE's running head gradients.
-    pub momentum: Vec<Vec<f64>>,
+    /// What the tasks' weights depend on besides the batch.
+    #[serde(flatten)]
+    pub memory: Memory,
     /// What evaluations found so far.
     pub watch: Watch,
     /// Step whose weights are kept as the best, if they are kept.

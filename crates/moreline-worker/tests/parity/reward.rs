@@ -44,7 +44,7 @@ struct Setting {
     model: &'static str,
     pooling: Pooling,
     closed: bool,
-    /// MORE keeps all micro-batches until its weights are solved.
+    /// Methods that weigh head gradients keep all micro-batches until that is done.
     method: Method,
     /// Blocks computed again at a time on the way back.
     recompute: Option<usize>,
@@ -54,7 +54,8 @@ struct Setting {
 fn setting() -> impl Strategy<Value = Setting> {
     let pooling =
         prop::sample::select(&[Pooling::Last, Pooling::Eos, Pooling::Mean, Pooling::Max][..]);
-    let method = prop::sample::select(&[Method::Uniform, Method::More][..]);
+    let method =
+        prop::sample::select(&[Method::Uniform, Method::More, Method::Pcgrad, Method::Dwa][..]);
     let recompute = prop_oneof![Just(None), (1..=3usize).prop_map(Some)];
     let parts = (model(), pooling, any::<bool>(), method, recompute, budget());
     parts.prop_map(
@@ -203,7 +204,7 @@ fn check(batch: &Batch, setting: Setting) -> Result<(), TestCaseError> {
         // MORE's own weights are compared with the published ones elsewhere.
         let factor = match setting.method {
             Method::Uniform => 1.0 / pairs as f64,
-            Method::More => outcome.weights.rows[row],
+            _ => outcome.weights.rows[row],
         };
         let share = loss * factor;
         total = Some(total.map_or_else(|| share.shallow_clone(), |sum| sum + &share));
