@@ -2,7 +2,9 @@
 
 mod arguments;
 
+use std::any::Any;
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -62,8 +64,15 @@ fn run(path: &Path) -> ExitCode {
     let read = std::fs::read(path).map_err(|e| e.to_string());
     let job = read.and_then(|text| serde_json::from_slice::<Job>(&text).map_err(|e| e.to_string()));
     match job {
-        Ok(job) if stage::run(&job, &events) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+        Ok(job) => match catch_unwind(AssertUnwindSafe(|| stage::run(&job, &events))) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(panic) => {
+                let (message, hint) = thrown(panic.as_ref());
+                events.send(&Event::Failed { message, hint });
+                ExitCode::FAILURE
+            }
+        },
         Err(reason) => {
             let message = format!("read the job {}: {reason}", path.display());
             events.send(&Event::Failed {
@@ -73,6 +82,29 @@ fn run(path: &Path) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// What libtorch threw, and the way out; the whole text is in the stage's log.
+fn thrown(panic: &(dyn Any + Send)) -> (String, Option<String>) {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = text.unwrap_or("it says nothing");
+    // `tch` wraps what C++ threw: Torch("...\nException raised from ...").
+    let inner = text.split_once("Torch(\"").map_or(text, |(_, inner)| inner);
+    let first = inner.split("\\n").next().unwrap_or(inner);
+    let line: String = first
+        .lines()
+        .next()
+        .unwrap_or(first)
+        .chars()
+        .take(300)
+        .collect();
+    let hint = line.contains("out of memory").then(|| {
+        "lower `token_budget` in the site file, set `recompute_every` in the stage, or let fewer \
+         stages share the device"
+            .to_owned()
+    });
+    (format!("compute: {line}"), hint)
 }
 
 /// Ends this process when the engine does: by the kernel's parent-death
@@ -89,4 +121,24 @@ fn die_with_the_engine() {
         }
         std::process::exit(1);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_libtorch_throws_is_told_in_one_line() {
+        let text = "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory. Tried \
+                    to allocate 50.00 MiB.\\nException raised from malloc at a.cpp:1\\n\")";
+        let (message, hint) = thrown(&text.to_owned());
+        assert_eq!(
+            message,
+            "compute: CUDA out of memory. Tried to allocate 50.00 MiB."
+        );
+        assert!(hint.unwrap().contains("token_budget"));
+        let (message, hint) = thrown(&"index out of bounds");
+        assert_eq!(message, "compute: index out of bounds");
+        assert_eq!(hint, None);
+    }
 }
