@@ -40,24 +40,11 @@ const HEAD_SD: f64 = 0.02;
 /// Unreadable inputs, sets without a decided pair, training that diverges.
 pub fn train_reward(context: &Context<'_>, spec: &TrainReward) -> Result<Outcome, WorkerError> {
     let started = Instant::now();
-    let text = RewardText {
-        pooling: spec.pooling,
-        template: spec.template,
-        max_length: spec.max_length,
-        truncation: spec.truncation,
-    };
+    let text = text(spec);
     let model_path = &context.input("model")?.path;
     let tokenizer = Tokenizer::load(model_path)?;
     tokenizer.check_fits(ModelConfig::load(model_path)?.vocab_size)?;
-    let preparing = Preparing {
-        tokenizer: &tokenizer,
-        text: &text,
-        pairs: spec.pairs,
-        scale: spec.score_scale,
-        ranking: ranking(spec),
-    };
-    let sets = preparing.read_sets(context)?;
-    check_sets(spec.method, &sets.names)?;
+    let sets = sets(context, spec, &tokenizer, &text)?;
     let kind = compute_kind(spec.precision);
     // The masters are fp32 whatever the compute precision.
     let head = |config: &ModelConfig| new_head(config.hidden_size, spec.seed);
@@ -110,22 +97,45 @@ fn new_head(hidden: usize, seed: u64) -> Tensor {
     Tensor::from_slice(&values)
 }
 
-/// Refuses `single` on several sets.
+/// How the texts of a training are made.
+fn text(spec: &TrainReward) -> RewardText {
+    RewardText {
+        pooling: spec.pooling,
+        template: spec.template,
+        max_length: spec.max_length,
+        truncation: spec.truncation,
+    }
+}
+
+/// The sets, ready for training.
 ///
 /// # Errors
-/// Their names.
-fn check_sets(method: Method, names: &[String]) -> Result<(), WorkerError> {
-    if method != Method::Single || names.len() == 1 {
-        return Ok(());
+/// Unreadable rows, sets without a decided pair, `single` on several sets.
+fn sets(
+    context: &Context<'_>,
+    spec: &TrainReward,
+    tokenizer: &Tokenizer,
+    text: &RewardText,
+) -> Result<RewardSets, WorkerError> {
+    let names = spec.data.names();
+    if spec.method == Method::Single && names.len() != 1 {
+        return Err(WorkerError::input(
+            format!(
+                "train with method `single` on {} sets: `{}`",
+                names.len(),
+                names.join("`, `")
+            ),
+            "name one set, or use method = \"uniform\"",
+        ));
     }
-    Err(WorkerError::input(
-        format!(
-            "train with method `single` on {} sets: `{}`",
-            names.len(),
-            names.join("`, `")
-        ),
-        "name one set, or use method = \"uniform\"",
-    ))
+    let preparing = Preparing {
+        tokenizer,
+        text,
+        pairs: spec.pairs,
+        scale: spec.score_scale,
+        ranking: ranking(spec),
+    };
+    preparing.read_sets(context)
 }
 
 /// The settings of the ranking loss.
@@ -287,11 +297,7 @@ fn found(session: &Session<'_, RewardTask<'_>>) -> Metrics {
         (name.clone(), mean)
     };
     let weights: BTreeMap<String, f64> = sets.names.iter().map(mean_weight).collect();
-    let drawn = session.drawn(sets.names.len());
-    let passes = drawn.iter().zip(&sets.rows);
-    let passes: Vec<f64> = passes
-        .map(|(drawn, rows)| *drawn as f64 / rows.len().max(1) as f64)
-        .collect();
+    let (drawn, passes) = drawn(session);
     let rows = || sets.rows.iter().flatten();
     let computed: usize = rows().map(|row| row.group.tokens()).sum();
     let unshared: usize = rows().map(|row| row.group.tokens_unshared()).sum();
@@ -309,19 +315,26 @@ fn found(session: &Session<'_, RewardTask<'_>>) -> Metrics {
         "tokens_unshared_per_epoch": unshared,
         "tokens_shared_share": 1.0 - computed as f64 / unshared.max(1) as f64,
         "weights": weights,
-        "drawn": by_name(&sets.names, &drawn),
-        "passes": by_name(&sets.names, &passes),
+        "drawn": drawn,
+        "passes": passes,
     }));
     found.extend(session.evaluation());
     found
 }
 
-/// A figure of each set under its name.
-fn by_name<T>(names: &[String], values: &[T]) -> BTreeMap<String, T>
-where
-    T: Copy,
-{
-    names.iter().cloned().zip(values.iter().copied()).collect()
+/// Rows drawn from each set, and how often that passes it.
+fn drawn(
+    session: &Session<'_, RewardTask<'_>>,
+) -> (BTreeMap<String, usize>, BTreeMap<String, f64>) {
+    let sets = &session.task.sets;
+    let drawn = session.drawn(sets.names.len());
+    let passes = drawn.iter().zip(&sets.rows);
+    let passes = passes.map(|(&drawn, rows)| drawn as f64 / rows.len().max(1) as f64);
+    let names = || sets.names.iter().cloned();
+    (
+        names().zip(drawn.iter().copied()).collect(),
+        names().zip(passes).collect(),
+    )
 }
 
 /// Sums over some rows of a step.
