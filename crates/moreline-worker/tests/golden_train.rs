@@ -129,6 +129,7 @@ fn check(golden: &Golden, run: &Run, token_budget: usize, recompute: Option<usiz
             task,
             group: Group::share(&[pair.chosen.clone(), pair.rejected.clone()]),
             scores: vec![1.0, 0.0],
+            prompts: Vec::new(),
         };
         let rows: Vec<RewardRow> = pairs.iter().enumerate().map(row).collect();
         let batch: Vec<&RewardRow> = rows.iter().collect();

@@ -42,6 +42,7 @@ fn rows() -> Vec<RewardRow> {
         task,
         group: Group::share(sequences),
         scores: scores.to_vec(),
+        prompts: Vec::new(),
     };
     vec![
         row(

@@ -172,7 +172,7 @@ pub struct TrainReward {
     pub decay_norms: bool,
     /// AdamW's decay rates.
     #[serde(default = "betas")]
-    #[schemars(inner(range(min = 0, max = 1)))]
+    #[schemars(inner(range(min = 0), extend("exclusiveMaximum" = 1)))]
     pub betas: [f64; 2],
     /// AdamW's epsilon.
     #[serde(default = "eps")]

@@ -35,14 +35,19 @@ fn best(scores: &[f64]) -> usize {
     (0..scores.len()).reduce(better).unwrap_or(0)
 }
 
-/// Position of the first predicted token: the first after what all responses
-/// begin with, whether or not it is computed once, and never the first of the
-/// text.
-fn first(group: &Group) -> usize {
+/// Position of the first predicted token of a response: the first after the
+/// prompt, and never the first of the text.
+fn first(row: &RewardRow, sequence: usize) -> usize {
+    let prompt = row.prompts.get(sequence).copied();
+    prompt.unwrap_or_else(|| beginning(&row.group)).max(1)
+}
+
+/// Tokens that all responses begin with, whether or not they are computed once.
+fn beginning(group: &Group) -> usize {
     let sequences: Vec<Vec<u32>> = (0..group.ends.len()).map(|s| tokens(group, s)).collect();
     match sequences.as_slice() {
-        [_] => 1,
-        several => common_prefix(several).max(1),
+        [_] => 0,
+        several => common_prefix(several),
     }
 }
 
@@ -56,7 +61,7 @@ fn tokens(group: &Group, sequence: usize) -> Vec<u32> {
 /// Number of predictions of a row.
 pub(super) fn count(row: &RewardRow) -> usize {
     let sequence = best(&row.scores);
-    row.group.lengths[sequence].saturating_sub(first(&row.group))
+    row.group.lengths[sequence].saturating_sub(first(row, sequence))
 }
 
 impl LmPlan {
@@ -66,7 +71,7 @@ impl LmPlan {
         for (number, row) in rows.iter().enumerate() {
             let sequence = best(&row.scores);
             let tokens = tokens(&row.group, sequence).into_iter();
-            for (position, token) in tokens.enumerate().skip(first(&row.group)) {
+            for (position, token) in tokens.enumerate().skip(first(row, sequence)) {
                 index.push(packed.index(number, sequence, position - 1));
                 labels.push(i64::from(token));
             }
@@ -119,6 +124,7 @@ mod tests {
             task: 0,
             group: Group::share(sequences),
             scores: scores.to_vec(),
+            prompts: Vec::new(),
         };
         let sequences = [tokens(&[20, 21, 22]), tokens(&[30])];
         assert_eq!(count(&row(&sequences, &[1.0, 0.0])), 3);
@@ -131,5 +137,9 @@ mod tests {
         assert_eq!(count(&row(&apart, &[1.0, 0.0])), 2);
         // The better is a beginning of the worse.
         assert_eq!(count(&row(&[tokens(&[]), tokens(&[5])], &[1.0, 0.0])), 0);
+        // Cut on the left by different amounts they share nothing, but are still prompt.
+        let mut cut = row(&[vec![3, 4, 20, 21], vec![2, 3, 4, 30]], &[1.0, 0.0]);
+        cut.prompts = vec![2, 3];
+        assert_eq!(count(&cut), 2);
     }
 }

@@ -141,8 +141,9 @@ impl Order {
 impl Length {
     fn rows(self, epoch: usize, batch: usize) -> usize {
         match self {
-            Self::Epochs(epochs) => (epochs * epoch as f64).round() as usize,
-            Self::Steps(steps) => steps as usize * batch,
+            // Something is learnt, however small the share of an epoch.
+            Self::Epochs(epochs) => ((epochs * epoch as f64).round() as usize).max(1),
+            Self::Steps(steps) => (steps as usize).saturating_mul(batch),
         }
     }
 }

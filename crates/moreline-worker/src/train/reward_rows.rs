@@ -6,7 +6,7 @@ use moreline_formats::rows::{PreferenceRow, check_preferences, read_preferences}
 use moreline_protocol::event::Level;
 use moreline_protocol::job::Input;
 use moreline_protocol::rows::FedRow;
-use moreline_protocol::spec::{Pairs, ScoreScale};
+use moreline_protocol::spec::{Pairs, ScoreScale, Truncation};
 use moreline_text::Tokenizer;
 
 use super::step::RewardRow;
@@ -150,6 +150,7 @@ impl Preparing<'_> {
             task: place.task,
             group: Group::share(&kept),
             scores: fitted.scores,
+            prompts: fitted.prompts,
         }))
     }
 }
@@ -175,6 +176,8 @@ struct Place<'a> {
 struct Fitted {
     sequences: Vec<Sequence>,
     scores: Vec<f64>,
+    /// Tokens of the prompt that are left in each.
+    prompts: Vec<usize>,
 }
 
 /// Cuts the responses of a row to length. Those that lost their prompt (what
@@ -199,6 +202,11 @@ fn fit(
             .iter()
             .all(|other| other.tokens != cut.tokens)
         {
+            let lost = match text.truncation {
+                Truncation::Right => 0,
+                _ => cut.truncated,
+            };
+            fitted.prompts.push(prompt.saturating_sub(lost));
             fitted.sequences.push(cut);
             fitted.scores.push(score);
         }
@@ -223,7 +231,7 @@ fn scaled(scores: Vec<f64>, scale: ScoreScale) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use moreline_protocol::spec::{Pooling, Template, Truncation};
+    use moreline_protocol::spec::{Pooling, Template};
 
     use super::*;
 

@@ -22,6 +22,9 @@ pub struct RewardRow {
     pub group: Group,
     /// Scores of the responses `[K]`.
     pub scores: Vec<f64>,
+    /// Tokens of each response's text that are prompt, after truncation `[K]`;
+    /// if empty, what all texts begin with.
+    pub prompts: Vec<usize>,
 }
 
 /// What stays the same from step to step.

@@ -106,6 +106,7 @@ fn computed(batch: &Batch, setting: Setting) -> (Decoder, StepOutcome, Vec<Tenso
         task: task % 2,
         group: Group::share(sequences),
         scores: scores.clone(),
+        prompts: Vec::new(),
     };
     let rows: Vec<RewardRow> = batch.rows.iter().enumerate().map(row).collect();
     let outcome = compute
