@@ -14,7 +14,7 @@ use crate::config::{Experiment, ModelDecl, ModelSource, RowsDecl, StageDecl};
 fn experiment(stages: &[(String, Value)]) -> Experiment {
     let rows = |path: &str| RowsDecl {
         path: PathBuf::from(path),
-        rows: RowRange::default(),
+        ..RowsDecl::default()
     };
     let source = ModelSource::Path(PathBuf::from("/m"));
     let stage = |(name, spec): &(String, Value)| StageDecl {
@@ -30,6 +30,7 @@ fn experiment(stages: &[(String, Value)]) -> Experiment {
         models: BTreeMap::from([("base".into(), ModelDecl { source })]),
         data: BTreeMap::from([("one".into(), rows("/1")), ("two".into(), rows("/2"))]),
         prompts: BTreeMap::from([("ask".into(), rows("/p"))]),
+        responses: BTreeMap::new(),
         stages: stages.iter().map(stage).collect(),
         smoke: false,
     }

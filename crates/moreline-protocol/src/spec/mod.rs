@@ -20,7 +20,7 @@ pub use common::{OneOrMany, Pairs, Precision, Template, Truncation};
 pub use evaluate::{EvaluateReward, Judge, Perplexity};
 pub use generate::{Generate, Score};
 pub use lora::{Lora, LoraTarget};
-pub use records::{Import, Select, Strategy};
+pub use records::{Import, Rating, RawFormat, Select, Strategy};
 pub use train::{Sft, TrainReward};
 pub use training::{BestBy, CountedTokens, Method, Mixing, Normalize, Pooling, Schedule, Solver};
 
