@@ -194,9 +194,9 @@ fn say(arguments: &ImportArguments, imported: &Imported) -> Result<(), CliError>
         ),
     ];
     let counts = [
-        (imported.duplicates, "rows repeat an earlier one"),
-        (imported.identical, "rows have identical responses"),
-        (imported.bad, "rows are bad"),
+        (imported.duplicates, "that repeat an earlier row"),
+        (imported.identical, "with identical responses"),
+        (imported.bad, "bad"),
     ];
     let left_out = counts.iter().filter(|(count, _)| *count > 0);
     lines.extend(left_out.map(|(count, what)| format!("left out: {count} {what}")));
@@ -205,11 +205,11 @@ fn say(arguments: &ImportArguments, imported: &Imported) -> Result<(), CliError>
         dropped.map(|(what, count)| format!("left out: {count} {}", what.replace('_', " "))),
     );
     if imported.tied > 0 {
-        lines.push(format!("kept: {} rows are tied", imported.tied));
+        lines.push(format!("kept: {} tied", imported.tied));
     }
     if imported.part_before_last_reply > 0 {
         lines.push(format!(
-            "kept: {} rows part before their last reply",
+            "kept: {} that part before their last reply",
             imported.part_before_last_reply
         ));
     }

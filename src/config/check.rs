@@ -113,6 +113,12 @@ fn value(key: &str, node: &Node, schema: &Schema) -> Option<Problem> {
 
 /// The first thing wrong with a setting that is a table.
 fn nested(key: &str, node: &Node, inner: &Table, schema: &Schema) -> Option<Problem> {
+    let of_any_name = &schema["additionalProperties"];
+    if of_any_name.is_object() {
+        let named = |entry: &Entry| format!("{key}.{}", entry.key);
+        let mut entries = inner.entries.iter();
+        return entries.find_map(|entry| value(&named(entry), &entry.node, of_any_name));
+    }
     schema["properties"].as_object()?;
     let subject = Subject {
         name: key,

@@ -25,6 +25,7 @@ mod parse;
 mod place;
 mod references;
 mod resolve;
+mod reward_rules;
 mod rules;
 mod schema;
 mod site;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use moreline_protocol::job::RowRange;
-use moreline_protocol::spec::{StageKind, StageSpec};
+use moreline_protocol::spec::{StageKind, StageSpec, published};
 
 use super::axes::{self, Matrix};
 use super::check;
@@ -397,6 +397,9 @@ fn spec(cell: &Cell, schema: &serde_json::Value, problems: &mut Vec<Problem>) ->
         return None;
     }
     let mut table = cell.table.to_json();
+    if let (StageKind::TrainReward, Some(settings)) = (cell.kind, table.as_object_mut()) {
+        published(settings);
+    }
     table["kind"] = cell.kind.name().into();
     let spec = match serde_json::from_value(table) {
         Ok(spec) => spec,

@@ -1,13 +1,14 @@
 //! What a schema cannot say about a stage's settings.
 
 use moreline_protocol::spec::{
-    EVALUATE_ON, EvaluateReward, Import, Judge, Lora, Method, Mixing, OneOrMany, RawFormat,
-    Schedule, Select, Sft, StageSpec, Strategy, TrainReward,
+    EVALUATE_ON, EvaluateReward, Import, Judge, Lora, OneOrMany, RawFormat, Schedule, Select, Sft,
+    StageSpec, Strategy, TrainReward,
 };
 
 use super::error::Problem;
 use super::matrix::Cell;
 use super::node::{Entry, Node};
+use super::reward_rules;
 use super::source::At;
 use super::suggest;
 
@@ -32,38 +33,14 @@ pub(super) fn check(cell: &Cell, spec: &StageSpec) -> Vec<Problem> {
     problems
 }
 
-fn at<'a>(cell: &'a Cell, key: &str) -> &'a At {
+pub(super) fn at<'a>(cell: &'a Cell, key: &str) -> &'a At {
     cell.table.get(key).map_or(&cell.at, |node| &node.at)
 }
 
 fn train_reward(cell: &Cell, train: &TrainReward) -> Vec<Problem> {
     let mut problems: Vec<Problem> = repeated(cell, "data", &train.data).into_iter().collect();
     problems.extend(evaluation(cell, train.evaluate_on.as_ref()));
-    let sets = train.data.names().len();
-    if train.method == Method::More && sets < 2 {
-        problems.push(
-            Problem::at(
-                at(cell, "data"),
-                format!("`{}` trains with method `more` on {sets} set", cell.base),
-                "one set",
-            )
-            .hint("more weighs several sets against each other: name at least two, or use method = \"uniform\""),
-        );
-    }
-    let mixing = train.mixing.unwrap_or(match train.method {
-        Method::Uniform => Mixing::Proportional,
-        Method::More => Mixing::Equal,
-    });
-    if mixing == Mixing::Equal && (train.batch as usize) < sets {
-        problems.push(
-            Problem::at(
-                at(cell, "batch"),
-                format!("a batch of {} cannot hold rows of {sets} sets", train.batch),
-                "too small",
-            )
-            .hint(format!("set batch to at least {sets}")),
-        );
-    }
+    problems.extend(reward_rules::check(cell, train));
     problems.extend(training(cell, &Training::from(train)));
     problems
 }

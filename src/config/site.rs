@@ -138,10 +138,13 @@ impl CacheLayer {
             return Err(format!("`{scheme}` is no kind of cache layer"));
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() || bucket.contains(['@', '?', '#']) {
-            // Not quoted: it may hold a secret.
+        // Not quoted: they may hold a secret.
+        if bucket.is_empty() || bucket.contains('@') {
             let problem = "what follows `://` does not begin with the plain name of a bucket";
             return Err(problem.into());
+        }
+        if rest.contains(['?', '#']) {
+            return Err("a bucket's URL takes no `?` and no `#`: tokens go into variables".into());
         }
         Ok(LayerPlace::Bucket {
             scheme,

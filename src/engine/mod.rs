@@ -296,7 +296,7 @@ pub fn clean(
     if let Some(kept) = keep_runs {
         policy.keep.extend(runs::used_by_newest(store, kept)?);
     }
-    let mut collected = store.gc(&policy)?;
+    let mut collected = store.gc(&policy, &strays::end)?;
     if let Some(kept) = keep_runs {
         let gone = match policy.dry_run {
             true => runs::prunable(store, kept)?,

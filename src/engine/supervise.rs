@@ -21,6 +21,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use super::log::StageLog;
 use super::task::{Computed, Halt, Spawn, Task};
 use super::{StageFailure, strays};
+use crate::config::CacheLayer;
 use crate::store::AtPath;
 
 /// Turns a worker's threads spin at a barrier before they sleep. libgomp's own
@@ -90,7 +91,9 @@ fn attempt(job: &Path) -> &Path {
 fn secrets<'a>(task: &'a Task<'_>) -> impl Iterator<Item = &'a str> {
     let endpoints = task.context.site.endpoint.values();
     let keys = endpoints.filter_map(|endpoint| endpoint.key_env.as_deref());
-    keys.chain(["HF_TOKEN", "HF_ENDPOINT"])
+    let layers = task.context.site.cache_layers.iter();
+    keys.chain(layers.flat_map(CacheLayer::variables))
+        .chain(["HF_TOKEN", "HF_ENDPOINT"])
 }
 
 /// What is known of a running worker.

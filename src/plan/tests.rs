@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use moreline_protocol::artifact::OutputName;
-use moreline_protocol::job::RowRange;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -12,7 +12,7 @@ impl Store {
     /// their bytes. Nobody may write to the store meanwhile.
     pub(super) fn remove_leftovers(&self, dry_run: bool) -> Result<u64, StoreError> {
         let mut bytes = 0;
-        for name in ["", "objects", "actions", "latest"] {
+        for name in ["", "objects", "actions", "latest", "pins"] {
             for path in entries(&self.root.join(name))? {
                 let file = fs::symlink_metadata(&path);
                 let Some(file) = file.ok().filter(|file| file.is_file() && is_left(&path)) else {
@@ -45,7 +45,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path());
         store.prepare().unwrap();
-        let left = [".tmp-1-2-3", "objects/.tmp-1-2-3", "actions/.tmp-1-2-3"];
+        let left = [".tmp-1-2-3", "objects/.tmp-1-2-3", "pins/.tmp-1-2-3"];
         let kept = ["memo", "objects/.tmpfile", "actions/mine"];
         for name in left.iter().chain(&kept) {
             fs::write(dir.path().join(name), "half").unwrap();
@@ -54,8 +54,8 @@ mod tests {
             dry_run: true,
             ..Policy::default()
         };
-        assert_eq!(store.gc(&dry).unwrap().bytes, 12);
-        assert_eq!(store.gc(&Policy::default()).unwrap().bytes, 12);
+        assert_eq!(store.gc(&dry, &|_| {}).unwrap().bytes, 12);
+        assert_eq!(store.gc(&Policy::default(), &|_| {}).unwrap().bytes, 12);
         let there = |name: &&str| dir.path().join(name).exists();
         assert!(!left.iter().any(&there));
         assert!(kept.iter().all(there));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::durable::{entries, make_dir};
+use super::durable::{TEMPORARY, entries, make_dir, remove_dir, unique_name};
 use super::error::{AtPath, StoreError};
 use super::{ObjectForm, RecordedOutput, Store};
 
@@ -18,7 +18,8 @@ impl Store {
     }
 
     /// Copies an output into a directory that is absent or empty: a directory's
-    /// files, or the one file under `name`. Returns the files written.
+    /// files, or the one file under `name`. Returns the files written. A kill
+    /// leaves no part of them there: they are copied beside it, and renamed.
     pub fn export(
         &self,
         name: &str,
@@ -28,6 +29,31 @@ impl Store {
         if fs::symlink_metadata(to).is_ok_and(|found| !found.is_dir()) || !entries(to)?.is_empty() {
             return Err(StoreError::NotEmpty(to.to_owned()));
         }
+        let Some(aside) = aside(to) else {
+            return self.copy_into(name, output, to);
+        };
+        let copied = self.copy_into(name, output, &aside).and_then(|files| {
+            fs::rename(&aside, to).at("rename", &aside)?;
+            Ok(files)
+        });
+        match copied {
+            Ok(files) => Ok(files
+                .iter()
+                .map(|file| to.join(file.strip_prefix(&aside).unwrap_or(file)))
+                .collect()),
+            Err(error) => {
+                let _ = remove_dir(&aside);
+                Err(error)
+            }
+        }
+    }
+
+    fn copy_into(
+        &self,
+        name: &str,
+        output: &RecordedOutput,
+        to: &Path,
+    ) -> Result<Vec<PathBuf>, StoreError> {
         make_dir(to)?;
         match output.form {
             ObjectForm::File => {
@@ -52,4 +78,19 @@ impl Store {
         }
         Ok(files)
     }
+}
+
+/// A new folder beside `to`, in which it can be made and be renamed from; none if
+/// `to` has no neighbours (the root, or the place of another file system).
+fn aside(to: &Path) -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let parent = match to.parent()? {
+        parent if parent.as_os_str().is_empty() => Path::new("."),
+        parent => parent,
+    };
+    make_dir(parent).ok()?;
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+    let is_place = device(to).is_some_and(|own| Some(own) != device(parent));
+    let name = unique_name(TEMPORARY);
+    (!is_place).then(|| parent.join(name))
 }

@@ -86,7 +86,7 @@ fn the_command_says_the_same_as_json_and_as_the_stage() {
     let (run, code) = toy.json(&["run", "import.toml", "--json"]);
     assert_eq!(code, 0, "{run}");
     let (shown, _) = toy.json(&["show", "import.toml", "pairs", "--json"]);
-    let metrics = &shown["record"]["metrics"];
+    let metrics = &shown["metrics"];
     for (name, value) in metrics.as_object().expect("metrics") {
         assert_eq!(*value, said[name], "{name}");
     }

@@ -194,7 +194,9 @@ fn cleaning_waits_for_no_run_and_breaks_none() {
     fixture.run();
     let store = engine::store(&fixture.experiment, &fixture.site);
     let used = store.use_lock().unwrap();
-    let message = store.gc(&Policy::default()).unwrap_err().to_string();
+    let message = engine::clean(&store, Policy::default(), None)
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("a run is using it"), "{message}");
     drop(used);
     fixture.gc(&Policy::default());
@@ -208,7 +210,9 @@ fn a_directory_that_is_no_cache_is_not_cleaned() {
         fs::write(fixture.cache().join(name).join("mine"), "").unwrap();
     }
     let store = engine::store(&fixture.experiment, &fixture.site);
-    let message = store.gc(&Policy::default()).unwrap_err().to_string();
+    let message = engine::clean(&store, Policy::default(), None)
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("is no cache of moreline"), "{message}");
     assert!(fixture.cache().join("views/mine").exists());
 }

@@ -17,7 +17,7 @@ use moreline::event::{Outcome, RunEvent};
 use moreline::store::{Collected, Policy, StoreError};
 use moreline_protocol::artifact::outputs;
 use moreline_protocol::event::{Event, Metrics};
-use moreline_protocol::job::{Job, RowRange};
+use moreline_protocol::job::Job;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -212,7 +212,7 @@ impl Fixture {
     pub(crate) fn gc(&self, policy: &Policy) -> Collected {
         let store = engine::store(&self.experiment, &self.site);
         for _ in 0..500 {
-            match store.gc(policy) {
+            match engine::clean(&store, policy.clone(), None) {
                 Err(StoreError::InUse(_)) => std::thread::sleep(Duration::from_millis(10)),
                 done => return done.unwrap(),
             }

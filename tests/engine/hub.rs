@@ -326,7 +326,7 @@ fn a_file_of_a_data_set_is_fetched_once_and_known_before() {
     let digest = Digest::of(ROWS.as_bytes());
     let (fixture, server) = (importing(digest), Server::start(Manners::Good));
     // Its digest is in the experiment: the key needs no network.
-    assert_eq!(fixture.why("gen"), "never run");
+    assert_eq!(fixture.why("gen"), "no result yet");
     assert!(run(&fixture, server.port, false).unwrap().is_complete());
     let file = fixture
         .cache()

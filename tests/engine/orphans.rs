@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use moreline::engine;
+use moreline::store::Policy;
 
 use super::fixture::{Fixture, states, wait_for};
 use super::kills::{is_gone, kill, process, results, run_apart};
@@ -65,6 +66,23 @@ fn a_daemon_of_a_killed_engine_is_ended_by_the_next_run() {
     let_write(&fixture);
     assert!(!fixture.path("control/written").exists());
     assert_eq!(results(&fixture), undisturbed());
+}
+
+/// Cleaning takes away what it writes into: it goes first.
+#[test]
+fn a_daemon_of_a_killed_engine_is_ended_by_cleaning_the_cache() {
+    let fixture = Fixture::new();
+    fixture.order("daemon.gen");
+    fixture.order("hang.gen");
+    let engine = run_apart(&fixture);
+    process(&fixture, "pid.gen");
+    let daemon = daemon(&fixture);
+    kill(engine);
+    assert!(!is_gone(&daemon));
+    fixture.gc(&Policy::default());
+    assert!(is_gone(&daemon));
+    let_write(&fixture);
+    assert!(!fixture.path("control/written").exists());
 }
 
 /// A daemon that cannot be found, for it wiped its environment: it holds the

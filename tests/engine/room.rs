@@ -218,7 +218,7 @@ fn nothing_goes_while_a_run_goes_on() {
             max_size: Some(0),
             ..Policy::default()
         };
-        let refused = store(&fixture).gc(&everything).unwrap_err();
+        let refused = engine::clean(&store(&fixture), everything, None).unwrap_err();
         assert!(
             refused.to_string().contains("a run is using it"),
             "{refused}"

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+use crate::describe::{mean, standard_error};
 use crate::error::{Error, Result, check_level};
 use crate::normal;
 
@@ -16,6 +19,32 @@ pub struct Interval {
     pub upper: f64,
     /// Level of confidence, in (0, 1).
     pub level: f64,
+}
+
+/// The interval of the mean of at least two values by Student's t:
+/// `mean ± t(n - 1) s / sqrt(n)`, with `s` the sample standard deviation.
+pub fn of_mean(values: &[f64], level: f64) -> Result<Interval> {
+    check_level(level)?;
+    let error = standard_error(values)?;
+    let estimate = mean(values)?;
+    let half = error * t_quantile(values.len() - 1, level)?;
+    Ok(Interval {
+        estimate,
+        lower: estimate - half,
+        upper: estimate + half,
+        level,
+    })
+}
+
+/// The two-sided quantile of Student's t.
+fn t_quantile(freedom: usize, level: f64) -> Result<f64> {
+    let too_few = Error::TooFew {
+        what: "an interval of a mean",
+        needed: 2,
+        got: freedom + 1,
+    };
+    let t = StudentsT::new(0.0, 1.0, freedom as f64).map_err(|_| too_few)?;
+    Ok(t.inverse_cdf(0.5 + level / 2.0))
 }
 
 /// Wilson's score interval of a proportion of `successes` in `trials` (Wilson 1927): with
@@ -65,6 +94,32 @@ pub fn wilson(successes: u64, trials: u64, level: f64) -> Result<Interval> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Quantiles as tables print them.
+    #[test]
+    fn a_mean_has_the_interval_of_students_t() {
+        for (n, t) in [
+            (2, 12.706_205),
+            (3, 4.302_653),
+            (10, 2.262_157),
+            (31, 2.042_272),
+        ] {
+            let values: Vec<f64> = (0..n).map(|i| f64::from(i % 3)).collect();
+            let found = of_mean(&values, 0.95).unwrap();
+            let half = t * standard_error(&values).unwrap();
+            assert!(
+                (found.upper - found.estimate - half).abs() < 1e-6 * half,
+                "{n}"
+            );
+            assert!(
+                (found.estimate - found.lower - half).abs() < 1e-6 * half,
+                "{n}"
+            );
+        }
+        assert!(of_mean(&[1.0], 0.95).is_err());
+        assert!(of_mean(&[1.0, f64::NAN], 0.95).is_err());
+        assert_eq!(of_mean(&[2.0, 2.0], 0.95).unwrap().lower, 2.0);
+    }
 
     #[test]
     fn wilson_solves_the_score_equation() {

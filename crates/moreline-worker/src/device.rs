@@ -40,6 +40,15 @@ pub fn prepare(resources: &Resources) -> Result<(Device, Fingerprint), WorkerErr
     Ok((device, fingerprint))
 }
 
+/// What computes here, in one line: libtorch's version, the instruction set its
+/// kernels use, the number of CUDA devices it sees.
+pub fn found() -> String {
+    let cuda = torch_ext_sys::load_cuda().map_or(0, |()| Cuda::device_count().max(0));
+    let libtorch = torch_ext_sys::libtorch_version();
+    let instructions = torch_ext_sys::cpu_capability();
+    format!("libtorch {libtorch}, {instructions}, {cuda} CUDA devices")
+}
+
 fn parse(name: &str) -> Result<Device, WorkerError> {
     let index = match name {
         "cpu" => return Ok(Device::Cpu),
@@ -52,12 +61,16 @@ fn parse(name: &str) -> Result<Device, WorkerError> {
             "devices are `cpu`, `cuda` and `cuda:N`",
         ));
     };
+    let absent = |why: String| {
+        WorkerError::input(
+            format!("use the device `{name}`: {why}"),
+            "take `cpu`, or set libtorch up with `make libtorch-cuda` on a machine with a GPU",
+        )
+    };
+    torch_ext_sys::load_cuda().map_err(|error| absent(error.to_string()))?;
     let found = Cuda::device_count().max(0) as usize;
     if index >= found {
-        return Err(WorkerError::input(
-            format!("use the device `{name}`: {found} CUDA devices are here"),
-            "take `cpu`, or set libtorch up with `make libtorch-cuda` on a machine with a GPU",
-        ));
+        return Err(absent(format!("{found} CUDA devices are here")));
     }
     Ok(Device::Cuda(index))
 }

@@ -153,7 +153,16 @@ pub fn read_inputs(
 /// it is left out.
 fn fit(made: Example, shape: Shape, ends: Ends) -> Result<(Sequence, usize), &'static str> {
     let whole = made.tokens.len();
-    let cut = truncate(made.tokens, shape.max_length, shape.truncation, ends).ok_or("too_long")?;
+    let mut cut =
+        truncate(made.tokens, shape.max_length, shape.truncation, ends).ok_or("too_long")?;
+    // A text that was cut does not end there: that is not to be learnt.
+    if shape.truncation == Truncation::Right
+        && cut.truncated > 0
+        && ends.eos.is_some()
+        && cut.tokens.last().copied() == ends.eos
+    {
+        cut.tokens.pop();
+    }
     if let Some(reason) = lost(&cut, made.prompt, shape.truncation, ends) {
         return Err(reason);
     }

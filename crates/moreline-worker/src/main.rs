@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use arguments::Command;
 use moreline_protocol::event::Event;
 use moreline_protocol::job::Job;
+use moreline_worker::device;
 use moreline_worker::forward::{Request, forward};
 use moreline_worker::stage::{self, context::Events};
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Version) => {
             say(&format!("moreline-worker {}", env!("CARGO_PKG_VERSION")));
+            say(&device::found());
             ExitCode::SUCCESS
         }
         Err(mistake) => {

@@ -216,7 +216,10 @@ fn messages(prompt: &[Message], form: PromptForm) -> Result<Vec<dialogue::Messag
 }
 
 /// Indices of the responses that take part.
-fn compared(scores: &[f64], pairs: Pairs) -> Vec<usize> {
+pub fn compared(scores: &[f64], pairs: Pairs) -> Vec<usize> {
+    if pairs == Pairs::FirstTwo {
+        return (0..scores.len().min(2)).collect();
+    }
     if pairs == Pairs::All || scores.len() <= 2 {
         return (0..scores.len()).collect();
     }
@@ -343,5 +346,11 @@ mod tests {
         assert_eq!(compared(&[3.0, 9.0, 9.0, 1.0], Pairs::BestWorst), [1, 3]);
         assert_eq!(compared(&[3.0, 9.0, 1.0], Pairs::All), [0, 1, 2]);
         assert_eq!(compared(&[5.0, 5.0, 5.0], Pairs::BestWorst), [0]);
+    }
+
+    #[test]
+    fn the_first_two_are_those_listed_first() {
+        assert_eq!(compared(&[3.0, 9.0, 9.0, 1.0], Pairs::FirstTwo), [0, 1]);
+        assert_eq!(compared(&[3.0], Pairs::FirstTwo), [0]);
     }
 }

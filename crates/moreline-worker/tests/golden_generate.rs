@@ -10,14 +10,14 @@ use moreline_worker::generate::tokens::{Continuation, continue_prompts};
 use moreline_worker::generate::{PromptTokens, Settings, check, chunks, generate_chunk};
 use moreline_worker::model::{Head, LoadedModel};
 use moreline_worker::network;
-use tch::{Device, Kind, no_grad};
+use tch::{Kind, no_grad};
 
-use crate::common::{golden_dir, smollm2};
+use crate::common::{device, golden_dir, smollm2};
 use crate::golden_models::MODELS;
 
 fn open(model: &str) -> LoadedModel {
     let path = golden_dir().join("models").join(model);
-    LoadedModel::open(&path, Head::Language, Kind::Float, Device::Cpu).unwrap()
+    LoadedModel::open(&path, Head::Language, Kind::Float, device()).unwrap()
 }
 
 fn greedy(max_new_tokens: usize) -> Settings {
@@ -148,7 +148,7 @@ fn greedy_tokens_of_smollm2_are_those_of_transformers() {
             [&ids[..from - 1], &space].concat()
         }
     };
-    let model = LoadedModel::open(&smollm2(), Head::Language, Kind::Float, Device::Cpu).unwrap();
+    let model = LoadedModel::open(&smollm2(), Head::Language, Kind::Float, device()).unwrap();
     let prompts = PromptTokens::of_set(rows.iter().map(prompt).collect());
     let done = continued(&model, &prompts, &greedy(16), NO_LIMIT);
     for (continuation, row) in done.iter().zip(rows) {
@@ -275,7 +275,7 @@ const COUNTING: &str = "One, two, three, four, five, six, seven,";
 
 #[test]
 fn responses_end_at_tokens_strings_and_the_limit() {
-    let model = LoadedModel::open(&smollm2(), Head::Language, Kind::Float, Device::Cpu).unwrap();
+    let model = LoadedModel::open(&smollm2(), Head::Language, Kind::Float, device()).unwrap();
     let tokenizer = Tokenizer::load(&smollm2()).unwrap();
     let encode = |text| {
         tokenizer

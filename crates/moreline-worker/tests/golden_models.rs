@@ -6,9 +6,9 @@ use moreline_worker::batch::{Group, Packed};
 use moreline_worker::lm_head::log_probabilities;
 use moreline_worker::model::{Head, LoadedModel, host_to_tensor};
 use moreline_worker::network;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
-use crate::common::golden_dir;
+use crate::common::{device, golden_dir};
 
 pub(crate) const MODELS: [&str; 7] = [
     "llama-gqa-tied",
@@ -58,7 +58,8 @@ fn integers(store: &WeightStore, name: &str) -> Vec<i64> {
 
 fn difference(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.size(), b.size());
-    (a - b).abs().max().double_value(&[])
+    let apart = a.to_device(tch::Device::Cpu) - b.to_device(tch::Device::Cpu);
+    apart.abs().max().double_value(&[])
 }
 
 #[test]
@@ -66,7 +67,7 @@ fn logits_and_hidden_states_equal_transformers() {
     for name in MODELS {
         let golden = Golden::open(name);
         let dir = golden_dir().join("models").join(name);
-        let model = LoadedModel::open(&dir, Head::Language, Kind::Float, Device::Cpu).unwrap();
+        let model = LoadedModel::open(&dir, Head::Language, Kind::Float, device()).unwrap();
         let decoder = &model.decoder;
         // All three rows in one packed batch: lengths 100, 57 and 1.
         let groups: Vec<Group> = golden
@@ -74,7 +75,7 @@ fn logits_and_hidden_states_equal_transformers() {
             .iter()
             .map(|s| Group::share(std::slice::from_ref(s)))
             .collect();
-        let packed = Packed::new(&groups, &decoder.config, Kind::Float, Device::Cpu);
+        let packed = Packed::new(&groups, &decoder.config, Kind::Float, device());
         let normed = no_grad(|| {
             let x = network::hidden(decoder, &model.flats, &packed);
             decoder.norm(&model.flats[decoder.norm_index()], &x)
@@ -82,7 +83,7 @@ fn logits_and_hidden_states_equal_transformers() {
         let head = decoder.head_matrix(&model.flats[decoder.head_index()]);
         for (row, sequence) in golden.sequences.iter().enumerate() {
             let index: Vec<i64> = packed.indices(row, 0).collect();
-            let mine = normed.index_select(0, &Tensor::from_slice(&index));
+            let mine = normed.index_select(0, &Tensor::from_slice(&index).to_device(device()));
             let expected =
                 golden
                     .tensor("final_hidden")
@@ -105,7 +106,7 @@ fn logits_and_hidden_states_equal_transformers() {
                 let found = log_probabilities(
                     &mine.narrow(0, 0, count),
                     &head,
-                    &Tensor::from_slice(&labels),
+                    &Tensor::from_slice(&labels).to_device(device()),
                 );
                 let expected = golden
                     .tensor("next_token_logprob")
@@ -125,7 +126,7 @@ fn logits_and_hidden_states_equal_transformers() {
 fn sharing_and_packing_change_nothing() {
     for name in ["llama-gqa-tied", "pythia-parallel"] {
         let dir = golden_dir().join("models").join(name);
-        let model = LoadedModel::open(&dir, Head::Language, Kind::Float, Device::Cpu).unwrap();
+        let model = LoadedModel::open(&dir, Head::Language, Kind::Float, device()).unwrap();
         let token = |i: usize| ((i * 7919 + 31) % 300 + 3) as u32;
         let sequence = |prompt: usize, tail: usize, salt: usize| -> Vec<u32> {
             (0..prompt)
@@ -146,15 +147,16 @@ fn sharing_and_packing_change_nothing() {
         let shared: Vec<Group> = rows.iter().map(|r| Group::share(r)).collect();
         assert!(shared[0].tokens() < shared[0].tokens_unshared());
         let config = &model.decoder.config;
-        let packed = Packed::new(&shared, config, Kind::Float, Device::Cpu);
+        let packed = Packed::new(&shared, config, Kind::Float, device());
         let together = network::hidden(&model.decoder, &model.flats, &packed);
         for (group, row) in rows.iter().enumerate() {
             for (number, sequence) in row.iter().enumerate() {
                 let alone = Group::unshared(std::slice::from_ref(sequence));
-                let single = Packed::new([&alone], config, Kind::Float, Device::Cpu);
+                let single = Packed::new([&alone], config, Kind::Float, device());
                 let expected = network::hidden(&model.decoder, &model.flats, &single);
                 let index: Vec<i64> = packed.indices(group, number).collect();
-                let found = together.index_select(0, &Tensor::from_slice(&index));
+                let found =
+                    together.index_select(0, &Tensor::from_slice(&index).to_device(device()));
                 assert!(
                     difference(&found, &expected) < 1e-4,
                     "{name}: group {group}, sequence {number}"

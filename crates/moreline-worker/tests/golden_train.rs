@@ -15,9 +15,9 @@ use moreline_worker::train::trained::Trained;
 use moreline_worker::train::weighting::Weighting;
 use moreline_worker::train::weights::TrainWeights;
 use serde::Deserialize;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
-use crate::common::golden_dir;
+use crate::common::{device, golden_dir};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -91,10 +91,9 @@ fn check(golden: &Golden, run: &Run, token_budget: usize, recompute: Option<usiz
     );
     let dir = golden_dir().join("models").join(&golden.model);
     let head = Tensor::from_slice(&golden.head0);
-    let model = LoadedModel::with_new_reward_head(&dir, Kind::Float, Device::Cpu, &|_| {
-        head.shallow_clone()
-    })
-    .unwrap();
+    let model =
+        LoadedModel::with_new_reward_head(&dir, Kind::Float, device(), &|_| head.shallow_clone())
+            .unwrap();
     let everything = Trained::default();
     let (decoder, mut weights) = TrainWeights::new(model, Kind::Float, &everything).unwrap();
     let mut weighting = Weighting::new(&spec(run), 5, golden.head0.len());

@@ -8,6 +8,7 @@ mod golden_models;
 mod golden_train;
 mod kills;
 mod methods;
+mod objectives;
 mod parity;
 mod resume;
 mod stages;

@@ -12,10 +12,10 @@ use moreline_worker::train::trained::Trained;
 use moreline_worker::train::weighting::Weighting;
 use moreline_worker::train::weights::TrainWeights;
 use serde_json::json;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 use torch_ext_sys::AdamW;
 
-use crate::common::golden_dir;
+use crate::common::{device, golden_dir};
 use crate::tiny::Bench;
 
 /// A tied model with grouped keys, an untied one, one with biases, both kinds
@@ -81,7 +81,7 @@ fn open(name: &str) -> LoadedModel {
         let value = |i: usize| ((i * 37 + 11) % 41) as f32 / 100.0 - 0.2;
         Tensor::from_slice(&(0..hidden).map(value).collect::<Vec<f32>>())
     };
-    LoadedModel::with_new_reward_head(&dir, Kind::Float, Device::Cpu, &|c| head(c.hidden_size))
+    LoadedModel::with_new_reward_head(&dir, Kind::Float, device(), &|c| head(c.hidden_size))
         .unwrap()
 }
 
@@ -283,7 +283,7 @@ fn with_masters(decoder: &Decoder, flats: Vec<Tensor>) -> (Decoder, TrainWeights
     let model = LoadedModel {
         decoder: decoder.clone(),
         flats,
-        device: Device::Cpu,
+        device: device(),
     };
     TrainWeights::new(model, Kind::Float, &Trained::default()).unwrap()
 }
@@ -405,7 +405,7 @@ fn every_loss_has_the_gradient_of_its_finite_difference() {
     for name in TRAINED {
         let (decoder, mut weights) = trained(name, Kind::Float, &Trained::default());
         let dir = golden_dir().join("models").join(name);
-        let head = LoadedModel::lm_head(&dir, &decoder.config, Device::Cpu).unwrap();
+        let head = LoadedModel::lm_head(&dir, &decoder.config, device()).unwrap();
         assert_eq!(head.is_none(), decoder.config.tied);
         weights.add_lm_head(&decoder, head);
         for (margin, centring, lm_loss) in [
@@ -415,7 +415,11 @@ fn every_loss_has_the_gradient_of_its_finite_difference() {
             (0.4, 0.2, 0.5),
         ] {
             let compute = RewardCompute {
-                ranking: Ranking { margin, centring },
+                ranking: Ranking {
+                    margin,
+                    centring,
+                    ..Ranking::default()
+                },
                 lm_loss,
                 token_budget: 60,
                 ..compute(&decoder, Kind::Float)
@@ -455,7 +459,7 @@ fn the_language_model_loss_is_that_of_the_best_responses() {
     let name = "llama-mha-untied";
     let dir = golden_dir().join("models").join(name);
     let (decoder, mut weights) = trained(name, Kind::Float, &Trained::default());
-    let head = LoadedModel::lm_head(&dir, &decoder.config, Device::Cpu).unwrap();
+    let head = LoadedModel::lm_head(&dir, &decoder.config, device()).unwrap();
     weights.add_lm_head(&decoder, head);
     let compute = RewardCompute {
         lm_loss: 1.0,
@@ -464,7 +468,7 @@ fn the_language_model_loss_is_that_of_the_best_responses() {
     let found = gradients(&compute, &mut weights, Method::More)
         .lm_loss
         .unwrap();
-    let model = LoadedModel::open(&dir, Head::Language, Kind::Float, Device::Cpu).unwrap();
+    let model = LoadedModel::open(&dir, Head::Language, Kind::Float, device()).unwrap();
     let (mut sum, mut count) = (0.0, 0);
     // Best response and length of the prompt of each row.
     for (row, (best, prompt)) in rows().iter().zip([(0, 12), (1, 20), (1, 9)]) {
@@ -473,7 +477,7 @@ fn the_language_model_loss_is_that_of_the_best_responses() {
             .flat_map(|s| row.group.spans[s].tokens.clone())
             .collect();
         let group = Group::unshared(std::slice::from_ref(&tokens));
-        let packed = Packed::new([&group], &model.decoder.config, Kind::Float, Device::Cpu);
+        let packed = Packed::new([&group], &model.decoder.config, Kind::Float, device());
         let x = network::hidden(&model.decoder, &model.flats, &packed);
         let x = model
             .decoder
@@ -497,7 +501,7 @@ fn merged_and_sharded_exports_compute_what_training_did() {
     let tokenizer = moreline_text::Tokenizer::load(&bench.path("model")).unwrap();
     for name in ["llama-gqa-tied", "pythia-parallel"] {
         let dir = golden_dir().join("models").join(name);
-        let model = LoadedModel::open(&dir, Head::Language, Kind::Float, Device::Cpu).unwrap();
+        let model = LoadedModel::open(&dir, Head::Language, Kind::Float, device()).unwrap();
         let lora = lora(None);
         let what = Trained {
             lora: Some(&lora),
@@ -507,7 +511,7 @@ fn merged_and_sharded_exports_compute_what_training_did() {
         fill(&mut weights, decoder.segments.len());
         let tokens: Vec<u32> = (0..40).map(token).collect();
         let group = Group::unshared(std::slice::from_ref(&tokens));
-        let packed = Packed::new([&group], &decoder.config, Kind::Float, Device::Cpu);
+        let packed = Packed::new([&group], &decoder.config, Kind::Float, device());
         let expected = Tape::forward(&decoder, &weights, &packed, Keep::Inputs(2)).last;
         for (precision, tolerance) in [(Precision::Fp32, 1e-4), (Precision::Bf16, 0.1)] {
             let out = bench.path(&format!("{name}-{precision:?}"));
@@ -528,7 +532,7 @@ fn merged_and_sharded_exports_compute_what_training_did() {
                 Precision::Bf16 => "\"dtype\": \"bfloat16\"",
             };
             assert!(config.contains(dtype), "{config}");
-            let read = LoadedModel::open(&out, Head::Language, Kind::Float, Device::Cpu).unwrap();
+            let read = LoadedModel::open(&out, Head::Language, Kind::Float, device()).unwrap();
             let found = network::hidden(&read.decoder, &read.flats, &packed);
             assert!(
                 relative(&found, &expected) < tolerance,

@@ -88,6 +88,46 @@ fn reward_training_goes_on_after_any_kill() {
     assert_same_files(&bench.path("undisturbed"), &bench.path("killed"));
 }
 
+/// Each method carries something else from step to step: running gradients,
+/// the number of the step, the course of the losses.
+#[test]
+fn every_method_goes_on_after_a_kill() {
+    let bench = Bench::new();
+    for (method, extra) in [
+        (
+            "more",
+            json!({"first_momentum": "random-head", "weight_groups": 2}),
+        ),
+        ("pcgrad", json!({"weight_groups": 2})),
+        ("dwa", json!({"dwa_window": 3})),
+        (
+            "uniform",
+            json!({"mixing": "temperature", "mixing_temperature": 3.0}),
+        ),
+        ("uniform", json!({"group_by_task": true, "resample": 17})),
+    ] {
+        let first = extra.as_object().unwrap().keys().next().unwrap();
+        let job = |name: &str| {
+            let name = format!("{method}-{first}-{name}");
+            let mut job = reward_job(&bench, &name, 50);
+            let mut spec = serde_json::to_value(&job.spec).unwrap();
+            spec["method"] = method.into();
+            for (field, value) in extra.as_object().unwrap() {
+                spec[field] = value.clone();
+            }
+            job.spec = serde_json::from_value(spec).unwrap();
+            (job, bench.path(&name))
+        };
+        let ((undisturbed, whole), (killed, parts)) = (job("undisturbed"), job("killed"));
+        run(&undisturbed);
+        for step in [5, 14, 29] {
+            kill_after_step(&killed, step);
+        }
+        assert!(resumed(&killed) >= 27, "{method}");
+        assert_same_files(&whole, &parts);
+    }
+}
+
 /// Steps with a checkpoint, ascending.
 fn checkpoints(job: &Job) -> Vec<u64> {
     let entries = fs::read_dir(job.partial_dir.join("checkpoints")).unwrap();

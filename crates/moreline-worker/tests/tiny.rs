@@ -74,7 +74,7 @@ impl Bench {
             wanted_steps: Vec::new(),
             resources: Resources {
                 threads: Some(1),
-                ..Resources::default()
+                ..crate::common::resources()
             },
         }
     }

@@ -36,6 +36,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn moreline_set_float32_matmul_precision(precision: *const c_char) -> c_int;
     fn moreline_set_deterministic(on: c_int) -> c_int;
+    fn moreline_load_cuda() -> c_int;
     fn moreline_libtorch_version() -> *const c_char;
     fn moreline_cpu_capability() -> *const c_char;
     fn moreline_keep_large_blocks();
@@ -164,6 +165,17 @@ pub fn set_float32_matmul_precision(precision: &str) -> Result<(), Error> {
 pub fn set_deterministic(on: bool) -> Result<(), Error> {
     // SAFETY: no pointers.
     check(unsafe { moreline_set_deterministic(c_int::from(on)) })
+}
+
+/// Load libtorch's CUDA half, which programs do not link: one that computes on
+/// the CPU then does not load it. Call it before asking for CUDA devices, and
+/// before other threads run: it sets `CUBLAS_WORKSPACE_CONFIG` where that is unset.
+///
+/// # Errors
+/// libtorch is the CPU flavour, or a library of CUDA is missing.
+pub fn load_cuda() -> Result<(), Error> {
+    // SAFETY: no pointers.
+    check(unsafe { moreline_load_cuda() })
 }
 
 /// Version of the libtorch this program was compiled with, for example `2.13.0`.

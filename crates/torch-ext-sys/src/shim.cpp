@@ -6,15 +6,19 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/version.h>
 
 #include "fused.h"
 
+#include <dlfcn.h>
 #include <malloc.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -105,6 +109,20 @@ int moreline_set_deterministic(int on) {
   return guarded([&] {
     at::globalContext().setDeterministicAlgorithms(on != 0, /*warn_only=*/false);
     at::globalContext().setDeterministicFillUninitializedMemory(false);
+  });
+}
+
+// Load libtorch's CUDA half. No program links it, so that one that computes on
+// the CPU does not load gigabytes of libraries. Before the first question for devices.
+int moreline_load_cuda() {
+  return guarded([] {
+    // cuBLAS is deterministic only with workspaces of a fixed size.
+    setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+    static void* library = dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);
+    if (library == nullptr) {
+      const char* reason = dlerror();
+      throw std::runtime_error(reason ? reason : "libtorch_cuda.so does not load");
+    }
   });
 }
 

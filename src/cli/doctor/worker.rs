@@ -30,7 +30,7 @@ pub(super) fn look(site: &Site) -> Result<Option<Finding>, CliError> {
         None => session::worker()?,
     };
     Ok(Some(match ask(&program) {
-        Ok(said) => judge(&program, &said),
+        Ok(said) => judge(&program, &said, site),
         Err(error) => Finding::fail(
             TOPIC,
             format!("{} cannot be started: {error}", program.display()),
@@ -39,16 +39,24 @@ pub(super) fn look(site: &Site) -> Result<Option<Finding>, CliError> {
     }))
 }
 
-fn judge(program: &Path, said: &Said) -> Finding {
+fn judge(program: &Path, said: &Said, site: &Site) -> Finding {
     let shown = program.display();
     if !said.success {
         let last = said.err.lines().last().unwrap_or("it says nothing");
         let hint = "if it lacks libtorch_cpu.so, `make setup` links that again";
         return Finding::fail(TOPIC, format!("{shown} does not start: {last}"), hint);
     }
-    match said.out.trim().strip_prefix("moreline-worker ") {
+    let (first, rest) = said.out.trim().split_once('\n').unwrap_or((&said.out, ""));
+    match first.trim().strip_prefix("moreline-worker ") {
         Some(version) if version == env!("CARGO_PKG_VERSION") => {
-            Finding::ok(TOPIC, format!("{shown} {version}, libtorch loads"))
+            let libtorch = rest.lines().next().unwrap_or("libtorch loads");
+            let found = format!("{shown} {version}, {libtorch}");
+            let wants_cuda = site.devices.iter().any(|name| name.starts_with("cuda"));
+            if wants_cuda && libtorch.contains(" 0 CUDA devices") {
+                let hint = "`make libtorch-cuda` and `make build`, on a machine whose driver works";
+                return Finding::fail(TOPIC, format!("{found}, and the site file names one"), hint);
+            }
+            Finding::ok(TOPIC, found)
         }
         Some(version) => Finding::warn(
             TOPIC,
@@ -111,12 +119,20 @@ mod tests {
     use super::*;
 
     fn status(success: bool, out: &str) -> Status {
+        status_with(success, out, &[])
+    }
+
+    fn status_with(success: bool, out: &str, devices: &[&str]) -> Status {
+        let site = Site {
+            devices: devices.iter().map(|name| (*name).to_owned()).collect(),
+            ..Site::default()
+        };
         let said = Said {
             success,
             out: out.into(),
             err: String::new(),
         };
-        judge(Path::new("worker"), &said).status
+        judge(Path::new("worker"), &said, &site).status
     }
 
     #[test]
@@ -126,5 +142,17 @@ mod tests {
         assert_eq!(status(true, "moreline-worker 0.0.1\n"), Status::Warn);
         assert_eq!(status(true, "hello\n"), Status::Warn);
         assert_eq!(status(false, own), Status::Fail);
+    }
+
+    #[test]
+    fn a_libtorch_that_sees_no_gpu_does_where_none_is_wanted() {
+        let told = |count| {
+            let version = env!("CARGO_PKG_VERSION");
+            format!("moreline-worker {version}\nlibtorch 2.13.0, AVX2, {count} CUDA devices\n")
+        };
+        assert_eq!(status(true, &told(0)), Status::Ok);
+        assert_eq!(status_with(true, &told(0), &["cpu"]), Status::Ok);
+        assert_eq!(status_with(true, &told(0), &["cuda:0"]), Status::Fail);
+        assert_eq!(status_with(true, &told(10), &["cuda:0"]), Status::Ok);
     }
 }

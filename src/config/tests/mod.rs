@@ -14,6 +14,7 @@ mod matrices;
 mod messages;
 mod resolving;
 mod schemas;
+mod sets;
 mod training;
 
 use std::path::PathBuf;

@@ -107,6 +107,7 @@ fn parts_that_a_model_does_not_have_are_found_before_anything_runs() {
         ]),
         data: BTreeMap::new(),
         prompts: BTreeMap::new(),
+        responses: BTreeMap::new(),
         stages: vec![
             train("a", "train-reward", "llama", lora("qkv")),
             train("b", "sft", "neox", lora("gate")),

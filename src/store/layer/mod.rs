@@ -28,6 +28,7 @@ use crate::config::{CacheLayer, LayerMode};
 use crate::digest::Digest;
 use crate::event::RunEvent;
 use crate::plan::StageKey;
+use crate::redact;
 use problem::LayerProblem;
 use remote::Remote;
 
@@ -82,7 +83,7 @@ impl Layers {
         for layer in configured {
             match open::open(layer, secrets) {
                 Ok(remote) => layers.push(Layer {
-                    name: layer.url.clone(),
+                    name: redact::url(&layer.url),
                     writable: layer.mode == LayerMode::ReadWrite,
                     remote,
                     down: AtomicBool::new(false),
@@ -90,7 +91,7 @@ impl Layers {
                 }),
                 Err(problem) => warn(format!(
                     "the cache layer {} is left out: {problem}",
-                    layer.url
+                    redact::url(&layer.url)
                 )),
             }
         }

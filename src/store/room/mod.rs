@@ -149,11 +149,12 @@ impl Store {
 
     /// Removes what nothing refers to, and what the policy gives up. Pinned
     /// results, and checkpoints of stages that are not finished, stay; refuses
-    /// while a run uses the store.
+    /// while a run uses the store. `dead` is told of the folder of attempts
+    /// before it goes: what an engine that was killed left may still write there.
     ///
     /// # Errors
     /// A run uses the store, it is no cache, or it cannot be written.
-    pub fn gc(&self, policy: &Policy) -> Result<Collected, StoreError> {
+    pub fn gc(&self, policy: &Policy, dead: &dyn Fn(&Path)) -> Result<Collected, StoreError> {
         if !self.root.join("locks").exists() {
             return Ok(Collected::default());
         }
@@ -166,6 +167,7 @@ impl Store {
         let survey = self.survey()?;
         let doomed = doom(&survey, policy);
         if !policy.dry_run {
+            dead(&self.root.join("attempts"));
             self.remove(&survey, &doomed)?;
         }
         let bytes = survey.spent_bytes + doomed.bytes;

@@ -7,6 +7,8 @@ use crate::error::FormatError;
 
 /// Far above every published model; keeps products of sizes within 64 bits.
 const MAX_SIZE: usize = 1 << 24;
+/// As far above every published model: each layer costs memory before a tensor is read.
+const MAX_LAYERS: usize = 1 << 12;
 
 impl ModelConfig {
     pub(super) fn check(&self, path: &Path) -> Result<(), FormatError> {
@@ -29,8 +31,12 @@ impl ModelConfig {
             ("max_position_embeddings", self.max_positions),
         ];
         for (key, size) in sizes {
-            if size == 0 || size > MAX_SIZE {
-                let reason = format!("it is {size}, it should be between 1 and {MAX_SIZE}");
+            let most = match key {
+                "num_hidden_layers" => MAX_LAYERS,
+                _ => MAX_SIZE,
+            };
+            if size == 0 || size > most {
+                let reason = format!("it is {size}, it should be between 1 and {most}");
                 return Err(FormatError::key(path, key, reason));
             }
         }
@@ -55,6 +61,10 @@ impl ModelConfig {
                 self.kv_heads, self.heads
             );
             return Err(FormatError::key(path, "num_key_value_heads", reason));
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            let reason = format!("it is {}, it should be even", self.head_dim);
+            return Err(FormatError::key(path, "head_dim", reason));
         }
         Ok(())
     }

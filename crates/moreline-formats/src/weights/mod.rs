@@ -129,6 +129,16 @@ impl WeightStore {
     /// # Errors
     /// [`FormatError::Shape`] with both shapes, and those of `read`.
     pub fn read_shaped(&self, name: &str, expected: &[usize]) -> Result<HostTensor, FormatError> {
+        self.check_shape(name, expected)?;
+        self.read(name)
+    }
+
+    /// Compares a tensor's shape with that which a configuration tells, before
+    /// memory of that size is taken. An absent tensor is left to [`Self::read`].
+    ///
+    /// # Errors
+    /// [`FormatError::Shape`] with both shapes.
+    pub fn check_shape(&self, name: &str, expected: &[usize]) -> Result<(), FormatError> {
         if let Some(info) = self.get(name)
             && info.shape != expected
         {
@@ -139,6 +149,6 @@ impl WeightStore {
                 expected: expected.to_vec(),
             });
         }
-        self.read(name)
+        Ok(())
     }
 }

@@ -73,9 +73,12 @@ pub enum Truncation {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pairs {
-    /// Every pair of responses whose scores differ.
+    /// Every pair of responses.
     #[default]
     All,
     /// Only the best against the worst (the first of each among equals).
     BestWorst,
+    /// Only the first two responses as they are listed, whatever their scores,
+    /// as in the published code.
+    FirstTwo,
 }

@@ -6,10 +6,13 @@
 //! in [`StageSpec::unkeyed`] do not change results and stay out of the key.
 
 mod common;
+mod compat;
+mod defaults;
 mod evaluate;
 mod generate;
 mod lora;
 mod records;
+mod sft;
 mod train;
 mod training;
 
@@ -17,12 +20,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use common::{OneOrMany, Pairs, Precision, Template, Truncation};
+pub use compat::{Compat, FirstMomentum, Resampling, ScoreScale, WeightedLoss, published};
 pub use evaluate::{EvaluateReward, Judge, Perplexity};
 pub use generate::{Generate, Score};
 pub use lora::{Lora, LoraTarget};
 pub use records::{Import, Rating, RawFormat, Select, Strategy};
-pub use train::{Sft, TrainReward};
-pub use training::{BestBy, CountedTokens, Method, Mixing, Normalize, Pooling, Schedule, Solver};
+pub use sft::Sft;
+pub use train::TrainReward;
+pub use training::{
+    BestBy, CountedTokens, Method, Mixing, Normalize, Pooling, Schedule, Solver, Ties,
+};
 
 /// The field that names the sets a training is evaluated on.
 pub const EVALUATE_ON: &str = "evaluate_on";
@@ -114,7 +121,9 @@ impl StageKind {
             // 3: histories say more, with evaluation while training.
             // 4: attention by the kernel for trees; the common beginning of responses is
             //    their prompt for `lm_loss` even where it is too short to be shared.
-            Self::TrainReward | Self::Sft => 4,
+            // 5: the embedding's gradient is summed in fp32; texts cut on the right are
+            //    not taught to end there.
+            Self::TrainReward | Self::Sft => 5,
             // 2: rows without prompt or response are left out.
             // 3: attention by the kernel for trees.
             Self::Perplexity => 3,
@@ -122,7 +131,8 @@ impl StageKind {
             // 3: attention by the kernel for trees.
             Self::EvaluateReward | Self::Score | Self::Judge => 3,
             // 2: prompts are attended to by the kernel for trees.
-            Self::Generate => 2,
+            // 3: the generation settings' end tokens end a response.
+            Self::Generate => 3,
             Self::Select | Self::Import => 1,
         }
     }
@@ -148,11 +158,13 @@ impl StageSpec {
     /// leave the result alone.
     pub fn unkeyed(&self) -> &'static [&'static str] {
         match self {
+            // What `compat` stands for is written out in the other settings.
             Self::TrainReward(_) | Self::Sft(_) => &[
                 "checkpoint_every",
                 "checkpoint_minutes",
                 "checkpoint_keep",
                 "recompute_every",
+                "compat",
             ],
             Self::Judge(_) => &["endpoint"],
             _ => &[],

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::defaults::is_default;
+
 /// Choose among scored responses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -146,7 +148,4 @@ fn k() -> u32 {
 }
 fn yes() -> bool {
     true
-}
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

@@ -21,8 +21,32 @@ pub enum Method {
     /// Every pair counts the same (the paper's MultiTask baseline).
     #[default]
     Uniform,
+    /// `uniform` on exactly one set (the paper's Single baseline).
+    Single,
     /// Min-norm weights of the sets' head gradients (MORE).
     More,
+    /// Head gradients that conflict are projected onto each other's normal plane
+    /// in a random order (PCGrad, arXiv 2001.06782); the weights are those of
+    /// the head gradients in their sum, divided by the sum of the weights.
+    Pcgrad,
+    /// Dynamic weight averaging (arXiv 1803.10704): the slower a set's loss
+    /// falls, the more it weighs.
+    Dwa,
+}
+
+impl Method {
+    /// Whether the sets get weights, and so the same number of rows of a batch.
+    pub fn weighs(self) -> bool {
+        match self {
+            Self::Uniform | Self::Single => false,
+            Self::More | Self::Pcgrad | Self::Dwa => true,
+        }
+    }
+
+    /// Whether the weights follow from the sets' head gradients.
+    pub fn needs_head_grads(self) -> bool {
+        matches!(self, Self::More | Self::Pcgrad)
+    }
 }
 
 /// How task gradients are scaled before MORE's weights are solved.
@@ -62,6 +86,24 @@ pub enum Mixing {
     /// The same number of rows of each set in every batch; shorter sets start
     /// over, and an epoch ends with the longest.
     Equal,
+    /// In proportion to the sets' sizes raised to 1 / `mixing_temperature`:
+    /// between `proportional` (1) and `equal` (high temperatures).
+    Temperature,
+    /// In proportion to `mixing_weights`.
+    Weights,
+}
+
+/// What becomes of pairs whose scores are equal, or differ by no more than
+/// `noise_margin`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ties {
+    /// They are left out.
+    #[default]
+    Skip,
+    /// Either order counts half: -(log sigmoid(d) + log sigmoid(-d)) / 2 with d
+    /// the difference of the rewards, which is least where they are equal.
+    Half,
 }
 
 /// Where the reward is read, always by the text's true length.

@@ -120,8 +120,13 @@ fn trees(
 }
 
 /// Padding allowed when a span joins a piece: this many query-key products
-/// cost about as much as one more call.
-const FREE_PADDING: usize = 4096;
+/// cost about as much as one more call, which on a GPU is the larger part.
+fn free_padding(device: Device) -> usize {
+    match device {
+        Device::Cpu => 4096,
+        _ => 1 << 19,
+    }
+}
 
 /// Spans that attend in one call.
 #[derive(Debug)]
@@ -149,7 +154,7 @@ impl Pieces {
     fn new(items: &[Item], tokens: usize, kind: Kind, device: Device) -> Self {
         let paths: Vec<Path> = items.iter().map(|item| Path::of(items, item)).collect();
         let mut rows = Rows::new(tokens);
-        let pieces = similar(&paths)
+        let pieces = similar(&paths, free_padding(device))
             .iter()
             .map(|members| rows.add(members, kind, device))
             .collect();
@@ -187,15 +192,25 @@ impl Piece {
             x.view([self.batch, rows, heads_here, heads.size])
                 .transpose(1, 2)
         };
+        // A GPU's kernels that take masks want as many key heads as query heads.
+        let repeated = q.device() != Device::Cpu && heads.queries != heads.keys;
+        let keyed = |x: &Tensor| {
+            let x = shaped(x, self.keys, heads.keys);
+            if repeated {
+                x.repeat_interleave_self_int(heads.queries / heads.keys, 1, None)
+            } else {
+                x
+            }
+        };
         let out = Tensor::scaled_dot_product_attention(
             &shaped(q, self.queries, heads.queries),
-            &shaped(k, self.keys, heads.keys),
-            &shaped(v, self.keys, heads.keys),
+            &keyed(k),
+            &keyed(v),
             self.mask.as_ref(),
             0.0,
             self.mask.is_none(),
             None,
-            heads.queries != heads.keys,
+            heads.queries != heads.keys && !repeated,
         );
         out.transpose(1, 2)
             .reshape([self.batch * self.queries, heads.queries * heads.size])
@@ -270,8 +285,8 @@ fn mask(members: &[&Path], queries: usize, keys: usize) -> Tensor {
 }
 
 /// Paths in batches of similar shape: sorted by size, cut where padding would
-/// cost more than another call.
-fn similar(paths: &[Path]) -> Vec<Vec<&Path>> {
+/// cost more than another call, whose cost is that of `free` query-key products.
+fn similar(paths: &[Path], free: usize) -> Vec<Vec<&Path>> {
     let mut sorted: Vec<&Path> = paths.iter().collect();
     sorted.sort_by_key(|path| (path.keys(), path.len, path.start));
     let mut batches: Vec<Vec<&Path>> = Vec::new();
@@ -282,7 +297,7 @@ fn similar(paths: &[Path]) -> Vec<Vec<&Path>> {
             let before = batch.len() * queries * keys;
             let after = (batch.len() + 1) * joined.0 * joined.1;
             let own = path.len * path.keys();
-            if after - before - own <= FREE_PADDING.max(own / 5) {
+            if after - before - own <= free.max(own / 5) {
                 batch.push(path);
                 (queries, keys) = joined;
                 continue;

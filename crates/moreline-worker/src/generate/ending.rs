@@ -17,12 +17,12 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// The end tokens of a model and its tokenizer, the token that closes a
-    /// turn of its chat template, and these strings.
+    /// The end tokens of a model, its tokenizer and its generation settings, the
+    /// token that closes a turn of its chat template, and these strings.
     pub(super) fn new(config: &ModelConfig, tokenizer: &Tokenizer, strings: &[String]) -> Self {
         let tokens = config.eos_ids.iter().copied();
         let tokens = tokens
-            .chain(tokenizer.eos())
+            .chain(tokenizer.stop_ids().iter().copied())
             .chain(end_of_turn(tokenizer))
             .collect();
         let strings = strings.iter().filter(|s| !s.is_empty()).cloned().collect();

@@ -1,5 +1,6 @@
 //! The pairwise logistic ranking loss of a group of responses to one prompt.
 
+use moreline_protocol::spec::Ties;
 use moreline_stats::logistic::{log_sigmoid, sigmoid};
 
 /// The responses to one prompt. Its length is that of its slices: there is no padding, and
@@ -21,22 +22,51 @@ pub struct Ranking {
     /// Factor of the centring penalty `(r_better + r_worse)²` of each pair, not negative; 0
     /// for none (Eisenstein et al. 2023, "Helping or Herding?", arXiv 2312.09244).
     pub centring: f64,
+    /// What becomes of pairs whose scores are tied.
+    pub ties: Ties,
+    /// Scores that differ by no more than this are tied, not negative.
+    pub noise_margin: f64,
+}
+
+impl Ranking {
+    /// Whether two scores are tied.
+    fn tied(&self, a: f64, b: f64) -> bool {
+        (a - b).abs() <= self.noise_margin
+    }
+
+    /// Number of pairs that count.
+    pub fn pairs(&self, scores: &[f64]) -> usize {
+        let count = scores.len();
+        if self.ties == Ties::Half {
+            return count * count.saturating_sub(1) / 2;
+        }
+        let later = |i: usize| {
+            let others = scores[i + 1..].iter();
+            others
+                .filter(|&&other| !self.tied(scores[i], other))
+                .count()
+        };
+        (0..count).map(later).sum()
+    }
 }
 
 /// Sums over the ordered pairs of a group. Divide by the number of pairs of the whole global
 /// batch (see [`mean_loss`]), so that the loss does not depend on how a batch is cut.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GroupLoss {
     /// Sum over pairs of `-ln sigmoid(r_better - r_worse - margin (s_better - s_worse))`, in
-    /// nats, with the centring penalty.
+    /// nats, with the centring penalty; over tied pairs, where they count, the mean of that
+    /// of both orders without a margin.
     pub loss: f64,
     /// The share of `loss` that is the centring penalty.
     pub centring: f64,
-    /// Number of pairs with unequal scores; each counts once.
+    /// Number of pairs that count, tied ones among them where those do; each counts once.
     pub pairs: usize,
-    /// Pairs whose better response has the higher reward; equal rewards count half.
+    /// Tied pairs among them.
+    pub ties: usize,
+    /// Pairs that are not tied whose better response has the higher reward; equal rewards count half.
     pub correct: f64,
-    /// Sum over pairs of `r_better - r_worse`.
+    /// Sum over pairs that are not tied of `r_better - r_worse`.
     pub reward_margin: f64,
     /// Derivative of `loss` with respect to the rewards `[K]`.
     pub gradient: Vec<f64>,
@@ -71,10 +101,13 @@ pub enum RankingError {
     },
 }
 
-/// The loss of all pairs of a group with unequal scores, and its gradient in closed form:
-/// with `z` the argument of the sigmoid, each pair adds `-sigmoid(-z)` to the derivative of
-/// the better reward and `sigmoid(-z)` to that of the worse. Groups without pairs (ties, or
-/// fewer than two responses) have zero pairs, loss and gradient.
+/// The loss of all pairs of a group, and its gradient in closed form: with `z` the argument
+/// of the sigmoid, each pair adds `-sigmoid(-z)` to the derivative of the better reward and
+/// `sigmoid(-z)` to that of the worse. A tied pair, where those count, adds
+/// `-(ln sigmoid(d) + ln sigmoid(-d)) / 2` with `d` the difference of its rewards, and
+/// `(sigmoid(d) - sigmoid(-d)) / 2` to the derivative of the one that `d` has with a plus.
+/// Groups without pairs (fewer than two responses, or ties that do not count) have zero
+/// pairs, loss and gradient.
 ///
 /// # Errors
 /// Different lengths, values that are not finite, or a negative setting.
@@ -82,16 +115,16 @@ pub fn ranking_loss(group: Group<'_>, settings: Ranking) -> Result<GroupLoss, Ra
     check(group, settings)?;
     let Group { rewards, scores } = group;
     let mut found = GroupLoss {
-        loss: 0.0,
-        centring: 0.0,
-        pairs: 0,
-        correct: 0.0,
-        reward_margin: 0.0,
         gradient: vec![0.0; rewards.len()],
+        ..GroupLoss::default()
     };
     for better in 0..scores.len() {
         for worse in 0..scores.len() {
-            if scores[better] > scores[worse] {
+            if settings.tied(scores[better], scores[worse]) {
+                if settings.ties == Ties::Half && better < worse {
+                    found.add_tie(group, (better, worse), settings);
+                }
+            } else if scores[better] > scores[worse] {
                 found.add(group, (better, worse), settings);
             }
         }
@@ -122,6 +155,20 @@ impl GroupLoss {
             0.0
         };
     }
+
+    /// Adds one tied pair, likewise.
+    fn add_tie(&mut self, group: Group<'_>, (one, other): (usize, usize), settings: Ranking) {
+        let (high, low) = (group.rewards[one], group.rewards[other]);
+        let difference = high - low;
+        let slope = 0.5 * (sigmoid(difference) - sigmoid(-difference));
+        let pull = 2.0 * settings.centring * (high + low);
+        self.loss -= 0.5 * (log_sigmoid(difference) + log_sigmoid(-difference));
+        self.centring += settings.centring * (high + low).powi(2);
+        self.gradient[one] += pull + slope;
+        self.gradient[other] += pull - slope;
+        self.pairs += 1;
+        self.ties += 1;
+    }
 }
 
 /// The published ranking loss of a batch: the mean over the pairs of all groups together
@@ -146,9 +193,12 @@ pub fn weighted_mean_loss(groups: &[GroupLoss], weights: &[f64]) -> Option<f64> 
     per_pair(groups, sum * groups.len() as f64)
 }
 
-/// The share of pairs ranked rightly, equal rewards counting half; `None` without pairs.
+/// The share of pairs ranked rightly, equal rewards counting half and ties nothing; `None`
+/// without pairs that are not tied.
 pub fn accuracy(groups: &[GroupLoss]) -> Option<f64> {
-    per_pair(groups, groups.iter().map(|group| group.correct).sum())
+    let decided: usize = groups.iter().map(|group| group.pairs - group.ties).sum();
+    let correct: f64 = groups.iter().map(|group| group.correct).sum();
+    (decided > 0).then(|| correct / decided as f64)
 }
 
 fn per_pair(groups: &[GroupLoss], sum: f64) -> Option<f64> {
@@ -166,7 +216,11 @@ fn check(group: Group<'_>, settings: Ranking) -> Result<(), RankingError> {
             return Err(RankingError::NotFinite { what, index });
         }
     }
-    for (name, value) in [("margin", settings.margin), ("centring", settings.centring)] {
+    for (name, value) in [
+        ("margin", settings.margin),
+        ("centring", settings.centring),
+        ("noise_margin", settings.noise_margin),
+    ] {
         if !(value >= 0.0 && value.is_finite()) {
             return Err(RankingError::Setting { name, value });
         }
@@ -266,6 +320,82 @@ mod tests {
         assert_eq!(plain(&[1.0, 1.0], &[1.0, 0.0]).correct, 0.5);
     }
 
+    fn with(rewards: &[f64], scores: &[f64], ties: Ties, noise_margin: f64) -> GroupLoss {
+        let settings = Ranking {
+            ties,
+            noise_margin,
+            ..Ranking::default()
+        };
+        ranking_loss(Group { rewards, scores }, settings).unwrap()
+    }
+
+    #[test]
+    fn a_half_weighted_tie_by_hand() {
+        // sigmoid(ln 3) = 3/4: -(ln 3/4 + ln 1/4) / 2, and (3/4 - 1/4) / 2.
+        let found = with(&[3f64.ln(), 0.0], &[2.0, 2.0], Ties::Half, 0.0);
+        assert!((found.loss + 0.5 * (0.75f64.ln() + 0.25f64.ln())).abs() < 1e-15);
+        assert!((found.gradient[0] - 0.25).abs() < 1e-15);
+        assert!((found.gradient[1] + 0.25).abs() < 1e-15);
+        assert_eq!((found.pairs, found.ties, found.correct), (1, 1, 0.0));
+        assert_eq!((found.reward_margin, accuracy(&[found])), (0.0, None));
+        // Least, ln 2, where the rewards are equal.
+        let equal = with(&[0.7, 0.7], &[2.0, 2.0], Ties::Half, 0.0);
+        assert!((equal.loss - std::f64::consts::LN_2).abs() < 1e-15);
+        assert_eq!(equal.gradient, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn scores_within_the_noise_are_ties() {
+        let (rewards, scores) = ([0.4, 0.1, -0.3], [2.0, 1.5, 0.0]);
+        let plain = plain(&rewards, &scores);
+        assert_eq!(with(&rewards, &scores, Ties::Skip, 0.4), plain);
+        let skipped = with(&rewards, &scores, Ties::Skip, 0.5);
+        let pair = |a: usize, b: usize| log_sigmoid(rewards[a] - rewards[b]);
+        assert_eq!((skipped.pairs, skipped.ties), (2, 0));
+        assert!((skipped.loss + pair(0, 2) + pair(1, 2)).abs() < 1e-15);
+        let half = with(&rewards, &scores, Ties::Half, 0.5);
+        assert_eq!((half.pairs, half.ties), (3, 1));
+        assert!((half.loss - skipped.loss + 0.5 * (pair(0, 1) + pair(1, 0))).abs() < 1e-15);
+        assert_eq!(
+            (half.correct, half.reward_margin),
+            (skipped.correct, skipped.reward_margin)
+        );
+    }
+
+    #[test]
+    fn pairs_are_counted_as_they_are_summed() {
+        let count = |ties, noise_margin, scores: &[f64]| {
+            Ranking {
+                ties,
+                noise_margin,
+                ..Ranking::default()
+            }
+            .pairs(scores)
+        };
+        assert_eq!(count(Ties::Skip, 0.0, &[1.0, 1.0, 2.0]), 2);
+        assert_eq!(count(Ties::Half, 0.0, &[1.0, 1.0, 2.0]), 3);
+        assert_eq!(count(Ties::Skip, 1.0, &[1.0, 1.0, 2.0]), 0);
+        assert_eq!(
+            (count(Ties::Half, 0.0, &[]), count(Ties::Half, 0.0, &[1.0])),
+            (0, 0)
+        );
+    }
+
+    /// However many there are: every two of them are a pair, and each has a share.
+    #[test]
+    fn no_response_is_left_out() {
+        let rewards: Vec<f64> = (0..7).map(|i| f64::from(i * i % 5) / 3.0).collect();
+        let scores: Vec<f64> = (0..7).map(|i| f64::from(3 - i)).collect();
+        let found = plain(&rewards, &scores);
+        assert_eq!(found.pairs, 21);
+        let pairs = (0..7).flat_map(|a| (a + 1..7).map(move |b| (a, b)));
+        let sum: f64 = pairs
+            .map(|(a, b)| log_sigmoid(rewards[a] - rewards[b]))
+            .sum();
+        assert!((found.loss + sum).abs() < 1e-12);
+        assert!(found.gradient.iter().all(|slope| *slope != 0.0));
+    }
+
     #[test]
     fn margin_and_centring_by_hand() {
         let group = Group {
@@ -276,7 +406,7 @@ mod tests {
             group,
             Ranking {
                 margin: 0.5,
-                centring: 0.0,
+                ..Ranking::default()
             },
         )
         .unwrap();
@@ -286,6 +416,7 @@ mod tests {
             Ranking {
                 margin: 0.5,
                 centring: 0.01,
+                ..Ranking::default()
             },
         )
         .unwrap();
@@ -306,7 +437,7 @@ mod tests {
                 Group { rewards, scores },
                 Ranking {
                     margin,
-                    centring: 0.0,
+                    ..Ranking::default()
                 },
             )
         };
@@ -335,13 +466,17 @@ mod tests {
             rows in prop::collection::vec((-3.0..3.0_f64, -2i8..3), 0..7),
             margin in 0.0..1.0_f64,
             centring in 0.0..0.5_f64,
+            half in any::<bool>(),
+            noise_margin in prop_oneof![Just(0.0), Just(1.0)],
         ) {
             let rewards: Vec<f64> = rows.iter().map(|row| row.0).collect();
             let scores: Vec<f64> = rows.iter().map(|row| f64::from(row.1)).collect();
-            let settings = Ranking { margin, centring };
+            let ties = if half { Ties::Half } else { Ties::Skip };
+            let settings = Ranking { margin, centring, ties, noise_margin };
             let at = |rewards: &[f64]| {
                 ranking_loss(Group { rewards, scores: &scores }, settings).unwrap()
             };
+            prop_assert_eq!(at(&rewards).pairs, settings.pairs(&scores));
             let found = at(&rewards).gradient;
             let step = 1e-5;
             for i in 0..rewards.len() {

@@ -7,7 +7,7 @@ use moreline_formats::{FormatError, HostData, HostTensor, ModelConfig, WeightSto
 use moreline_protocol::spec::Precision;
 use tch::{Device, Kind, Tensor};
 
-use super::layout::Segment;
+use super::layout::{Part, Segment};
 use super::{Decoder, Head};
 use crate::error::WorkerError;
 
@@ -116,10 +116,17 @@ impl LoadedModel {
 }
 
 fn read_segment(store: &WeightStore, segment: &Segment, kind: Kind) -> Result<Tensor, FormatError> {
+    let shape = |part: &Part| -> Vec<usize> { part.shape.iter().map(|&n| n as usize).collect() };
+    // The sizes are the configuration's: they are not believed before the file agrees.
+    for (_, part) in segment.parts() {
+        if store.get(&part.name).is_none() {
+            store.read(&part.name)?;
+        }
+        store.check_shape(&part.name, &shape(part))?;
+    }
     let flat = Tensor::zeros([segment.numel()], (kind, Device::Cpu));
     for (offset, part) in segment.parts() {
-        let shape: Vec<usize> = part.shape.iter().map(|&n| n as usize).collect();
-        let tensor = host_to_tensor(store.read_shaped(&part.name, &shape)?);
+        let tensor = host_to_tensor(store.read_shaped(&part.name, &shape(part))?);
         flat.narrow(0, offset, part.numel())
             .copy_(&tensor.view([-1]));
     }

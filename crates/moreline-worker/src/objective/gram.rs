@@ -13,9 +13,10 @@ pub struct Gram {
 ///
 /// # Errors
 /// No gradients, different lengths, or inner products that are not finite.
-pub fn gram(grads: &[Vec<f64>]) -> Result<Gram, ObjectiveError> {
+pub fn gram<G: AsRef<[f64]>>(grads: &[G]) -> Result<Gram, ObjectiveError> {
+    let grads: Vec<&[f64]> = grads.iter().map(AsRef::as_ref).collect();
     let size = grads.len();
-    let wanted = grads.first().map_or(0, Vec::len);
+    let wanted = grads.first().map_or(0, |grad| grad.len());
     if let Some(index) = grads.iter().position(|grad| grad.len() != wanted) {
         let got = grads[index].len();
         return Err(ObjectiveError::Shape {
@@ -27,13 +28,33 @@ pub fn gram(grads: &[Vec<f64>]) -> Result<Gram, ObjectiveError> {
     }
     let mut values = vec![0.0; size * size];
     for i in 0..size {
-        for j in 0..=i {
-            let product = grads[i].iter().zip(&grads[j]).map(|(a, b)| a * b).sum();
-            values[i * size + j] = product;
-            values[j * size + i] = product;
+        for first in (0..=i).step_by(LANES) {
+            let own = &grads[first..(first + LANES).min(i + 1)];
+            for (j, product) in (first..).zip(products(grads[i], own)).take(own.len()) {
+                values[i * size + j] = product;
+                values[j * size + i] = product;
+            }
         }
     }
     Gram::new(values, size)
+}
+
+/// Inner products computed at a time.
+const LANES: usize = 4;
+
+/// The inner products of `one` with up to four others. Each is summed in the order of its
+/// entries, as it would be by itself; side by side they do not wait for each other.
+fn products(one: &[f64], others: &[&[f64]]) -> [f64; LANES] {
+    let other = |lane: usize| others.get(lane).copied().unwrap_or(one);
+    let (a, b, c, d) = (other(0), other(1), other(2), other(3));
+    let mut sums = [-0.0; LANES];
+    for ((((x, a), b), c), d) in one.iter().zip(a).zip(b).zip(c).zip(d) {
+        sums[0] += x * a;
+        sums[1] += x * b;
+        sums[2] += x * c;
+        sums[3] += x * d;
+    }
+    sums
 }
 
 impl Gram {
@@ -143,8 +164,23 @@ mod tests {
     }
 
     #[test]
+    fn products_side_by_side_are_summed_as_one_at_a_time() {
+        let value = |k: usize, i: usize| ((k * 7919 + i * 104_729) % 1000) as f64 / 7.0 - 60.0;
+        let grads: Vec<Vec<f64>> = (0..11)
+            .map(|k| (0..37).map(|i| value(k, i)).collect())
+            .collect();
+        let found = gram(&grads).unwrap();
+        for (i, a) in grads.iter().enumerate() {
+            for (j, b) in grads.iter().enumerate() {
+                let one: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+                assert_eq!(found.at(i, j).to_bits(), one.to_bits(), "{i} {j}");
+            }
+        }
+    }
+
+    #[test]
     fn bad_input_is_an_error() {
-        assert_eq!(gram(&[]), Err(ObjectiveError::NoTasks));
+        assert_eq!(gram::<Vec<f64>>(&[]), Err(ObjectiveError::NoTasks));
         assert!(matches!(
             gram(&[vec![1.0], vec![]]),
             Err(ObjectiveError::Shape { index: 1, .. })

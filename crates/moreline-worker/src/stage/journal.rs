@@ -1,4 +1,5 @@
-//! An append-only journal of finished records: a killed stage repeats none.
+//! An append-only journal of finished records, each under a checksum: a killed
+//! stage repeats none, and repeats those whose bytes have changed.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -26,7 +27,8 @@ pub struct Journal<T> {
 
 impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// Opens or creates `partial/journal.jsonl`. A torn last line, as a kill
-    /// leaves it, is cut off.
+    /// leaves it, is cut off; lines that are not as they were written are passed
+    /// over, so that their records are computed again.
     ///
     /// # Errors
     /// The system's.
@@ -44,10 +46,9 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
             let Some(body) = line.strip_suffix(b"\n") else {
                 break;
             };
-            let Ok(entry) = serde_json::from_slice::<Entry<T>>(body) else {
-                break;
-            };
-            done.insert(entry.index, entry.record);
+            if let Some(entry) = open_sealed::<T>(body) {
+                done.insert(entry.index, entry.record);
+            }
             whole += line.len() as u64;
         }
         file.set_len(whole).map_err(failed)?;
@@ -78,9 +79,8 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         let mut bytes = Vec::new();
         for (index, record) in records {
             let entry = Entry { index, record };
-            let encoded = serde_json::to_writer(&mut bytes, &entry);
-            encoded.map_err(|e| WorkerError::io("write", &self.path, e.into()))?;
-            bytes.push(b'\n');
+            let sealed = seal(&entry);
+            bytes.extend(sealed.map_err(|e| WorkerError::io("write", &self.path, e.into()))?);
             self.done.insert(index, entry.record);
         }
         let written = self
@@ -96,9 +96,41 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     }
 }
 
+/// An entry's line: the CRC-32C of its JSON in hexadecimal digits, and the JSON.
+fn seal<T: Serialize>(entry: &Entry<T>) -> serde_json::Result<Vec<u8>> {
+    let json = serde_json::to_string(entry)?;
+    let sum = crc32c::crc32c(json.as_bytes());
+    Ok(format!("{sum:08x} {json}\n").into_bytes())
+}
+
+/// The entry of a line whose bytes are as they were written.
+fn open_sealed<T: DeserializeOwned>(line: &[u8]) -> Option<Entry<T>> {
+    let (sum, json) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+    let sound = sum == format!("{:08x}", crc32c::crc32c(json.as_bytes()));
+    sound.then(|| serde_json::from_str(json).ok()).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_changed_byte_costs_its_own_record_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::<String>::open(dir.path()).unwrap();
+        let records = ["first", "second", "third"].map(String::from);
+        journal
+            .append(records.into_iter().enumerate().collect())
+            .unwrap();
+        let path = dir.path().join("journal.jsonl");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("second", "sekond")).unwrap();
+        let mut journal = Journal::<String>::open(dir.path()).unwrap();
+        assert!(journal.has_all([0, 2].into_iter()) && !journal.has_all(1..2));
+        journal.append(vec![(1, "second".into())]).unwrap();
+        let journal = Journal::<String>::open(dir.path()).unwrap();
+        assert_eq!(journal.into_records(), ["first", "second", "third"]);
+    }
 
     #[test]
     fn a_torn_line_is_cut_and_the_rest_kept() {

@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use moreline_formats::safetensors::{TensorSpec, write_model};
 use moreline_formats::{Dtype, FormatError, WeightStore};
@@ -19,6 +19,7 @@ use tch::{Tensor, no_grad};
 use super::sealed;
 use super::settings::Keeping;
 use super::watch::Watch;
+use super::weighting::Memory;
 use super::weights::TrainWeights;
 use crate::error::WorkerError;
 use crate::model::{host_to_tensor, tensor_to_host};
@@ -39,8 +40,9 @@ pub(super) struct State {
     pub skipped: u64,
     /// Tokens computed so far.
     pub tokens: u64,
-    /// MORE's running head gradients.
-    pub momentum: Vec<Vec<f64>>,
+    /// What the tasks' weights depend on besides the batch.
+    #[serde(flatten)]
+    pub memory: Memory,
     /// What evaluations found so far.
     pub watch: Watch,
     /// Step whose weights are kept as the best, if they are kept.
@@ -68,7 +70,7 @@ impl Checkpoints {
 
     /// Whether one is to be written after this many steps.
     pub(super) fn due(&self, steps: u64) -> bool {
-        let old = |minutes: f64| self.written.elapsed() >= Duration::from_secs_f64(minutes * 60.0);
+        let old = |minutes: f64| self.written.elapsed().as_secs_f64() >= minutes * 60.0;
         steps.is_multiple_of(self.keeping.every.max(1)) || self.keeping.minutes.is_some_and(old)
     }
 

@@ -152,7 +152,10 @@ pub(super) fn evaluate_examples(
         if count > 0 {
             let loss = loss / count as f64;
             figures.insert(format!("{name}/loss"), loss);
-            figures.insert(format!("{name}/perplexity"), loss.exp());
+            // Of a model that has diverged it is no number that JSON can hold.
+            if loss.exp().is_finite() {
+                figures.insert(format!("{name}/perplexity"), loss.exp());
+            }
             used.push(name.as_str());
         }
     }

@@ -17,6 +17,7 @@ mod peft;
 mod rates;
 mod reward;
 mod reward_rows;
+mod sampling;
 mod saved;
 mod sealed;
 mod session;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use moreline_formats::ModelConfig;
 use moreline_protocol::event::Metrics;
-use moreline_protocol::spec::{Method, Mixing, TrainReward};
+use moreline_protocol::spec::{Method, TrainReward};
 use moreline_stats::describe;
 use moreline_text::Tokenizer;
 use rand::{Rng, SeedableRng};
@@ -16,13 +16,14 @@ use tch::{Kind, Tensor};
 use super::held_out::HeldOutPairs;
 use super::history::by_tenths;
 use super::optimiser::Optimiser;
-use super::order::{Length, Order, RowId};
-use super::reward_rows::{RewardSets, read_sets};
+use super::order::{Order, RowId};
+use super::reward_rows::{Preparing, RewardSets};
+use super::sampling;
 use super::session::{Core, Gradients, Session, Task, Written};
-use super::step::{RewardCompute, RewardRow, StepOutcome, pairs_of};
+use super::step::{RewardCompute, RewardRow, StepOutcome};
 use super::trained::Trained;
 use super::watch::Figures;
-use super::weighting::Weighting;
+use super::weighting::{Memory, Weighting};
 use super::weights::TrainWeights;
 use crate::error::WorkerError;
 use crate::loss::Ranking;
@@ -48,7 +49,15 @@ pub fn train_reward(context: &Context<'_>, spec: &TrainReward) -> Result<Outcome
     let model_path = &context.input("model")?.path;
     let tokenizer = Tokenizer::load(model_path)?;
     tokenizer.check_fits(ModelConfig::load(model_path)?.vocab_size)?;
-    let sets = read_sets(context, &tokenizer, &text, spec.pairs)?;
+    let preparing = Preparing {
+        tokenizer: &tokenizer,
+        text: &text,
+        pairs: spec.pairs,
+        scale: spec.score_scale,
+        ranking: ranking(spec),
+    };
+    let sets = preparing.read_sets(context)?;
+    check_sets(spec.method, &sets.names)?;
     let kind = compute_kind(spec.precision);
     // The masters are fp32 whatever the compute precision.
     let head = |config: &ModelConfig| new_head(config.hidden_size, spec.seed);
@@ -76,7 +85,7 @@ pub fn train_reward(context: &Context<'_>, spec: &TrainReward) -> Result<Outcome
         precision: spec.precision,
         written: Written::from(spec),
     };
-    let order = task.order();
+    let order = task.order()?;
     let optimiser = Optimiser::from((spec, order.batches().len() as u64));
     let mut session = Session::new(core, task, optimiser, order, spec.into());
     let setup = started.elapsed().as_secs_f64();
@@ -99,6 +108,34 @@ fn new_head(hidden: usize, seed: u64) -> Tensor {
     };
     let values: Vec<f32> = (0..hidden).map(|_| (HEAD_SD * normal()) as f32).collect();
     Tensor::from_slice(&values)
+}
+
+/// Refuses `single` on several sets.
+///
+/// # Errors
+/// Their names.
+fn check_sets(method: Method, names: &[String]) -> Result<(), WorkerError> {
+    if method != Method::Single || names.len() == 1 {
+        return Ok(());
+    }
+    Err(WorkerError::input(
+        format!(
+            "train with method `single` on {} sets: `{}`",
+            names.len(),
+            names.join("`, `")
+        ),
+        "name one set, or use method = \"uniform\"",
+    ))
+}
+
+/// The settings of the ranking loss.
+fn ranking(spec: &TrainReward) -> Ranking {
+    Ranking {
+        margin: spec.margin,
+        centring: spec.centring,
+        ties: spec.ties,
+        noise_margin: spec.noise_margin,
+    }
 }
 
 /// Refuses texts longer than the model's positions.
@@ -130,17 +167,9 @@ struct RewardTask<'a> {
 }
 
 impl RewardTask<'_> {
-    fn order(&self) -> Order {
-        let spec = self.spec;
+    fn order(&self) -> Result<Order, WorkerError> {
         let sizes: Vec<usize> = self.sets.rows.iter().map(Vec::len).collect();
-        let length = spec
-            .steps
-            .map_or(Length::Epochs(spec.epochs), Length::Steps);
-        let mixing = spec.mixing.unwrap_or(match spec.method {
-            Method::Uniform => Mixing::Proportional,
-            Method::More => Mixing::Equal,
-        });
-        Order::new(&sizes, mixing, spec.batch as usize, length, spec.seed)
+        sampling::order(self.spec, self.spec.data.names(), &sizes)
     }
 
     fn compute<'c>(&self, decoder: &'c Decoder, token_budget: usize) -> RewardCompute<'c> {
@@ -150,10 +179,7 @@ impl RewardTask<'_> {
             closed: self.closed,
             token_budget,
             kind: compute_kind(self.spec.precision),
-            ranking: Ranking {
-                margin: self.spec.margin,
-                centring: self.spec.centring,
-            },
+            ranking: ranking(self.spec),
             lm_loss: self.spec.lm_loss,
             recompute: self.spec.recompute_every.map(|every| every as usize),
         }
@@ -168,8 +194,11 @@ impl RewardTask<'_> {
         };
         let totals = Totals::of(outcome, &all);
         put("loss".into(), outcome.weights.loss);
-        put("accuracy".into(), totals.accuracy());
-        put("margin".into(), totals.margin());
+        // A batch of nothing but ties has neither.
+        if totals.decided > 0.0 || totals.pairs == 0.0 {
+            put("accuracy".into(), totals.accuracy());
+            put("margin".into(), totals.margin());
+        }
         if let Some(loss) = outcome.lm_loss {
             put("lm_loss".into(), loss);
         }
@@ -191,6 +220,8 @@ impl RewardTask<'_> {
             let totals = Totals::of(outcome, &own);
             if totals.pairs > 0.0 {
                 put(format!("loss/{name}"), totals.loss / totals.pairs);
+            }
+            if totals.decided > 0.0 {
                 put(format!("accuracy/{name}"), totals.accuracy());
             }
             if let Some(weight) = outcome.weights.tasks[task] {
@@ -215,7 +246,7 @@ impl Task for RewardTask<'_> {
             .collect();
         let compute = self.compute(&core.decoder, core.context.token_budget());
         let outcome = compute.gradients(&rows, &mut core.weights, &mut self.weighting)?;
-        let pairs = rows.iter().map(|row| pairs_of(&row.scores) as u64).sum();
+        let pairs = outcome.rows.iter().map(|row| row.pairs as u64).sum();
         Ok(Gradients {
             values: self.values(&rows, &outcome),
             tokens: outcome.tokens as u64,
@@ -228,12 +259,12 @@ impl Task for RewardTask<'_> {
         self.held_out.evaluate(core, &compute)
     }
 
-    fn momentum(&self) -> Vec<Vec<f64>> {
-        self.weighting.momentum().to_vec()
+    fn memory(&self) -> Memory {
+        self.weighting.memory().clone()
     }
 
-    fn restore(&mut self, momentum: Vec<Vec<f64>>) {
-        self.weighting.restore(momentum);
+    fn restore(&mut self, memory: Memory) {
+        self.weighting.restore(memory);
     }
 
     fn head(&self) -> ExportHead<'_> {
@@ -245,6 +276,7 @@ impl Task for RewardTask<'_> {
 fn found(session: &Session<'_, RewardTask<'_>>) -> Metrics {
     let (sets, history) = (&session.task.sets, &session.history);
     let losses = by_tenths(history, "loss");
+    let ranking = ranking(session.task.spec);
     let mean_weight = |name: &String| {
         let key = format!("weight/{name}");
         let found: Vec<f64> = history
@@ -255,13 +287,18 @@ fn found(session: &Session<'_, RewardTask<'_>>) -> Metrics {
         (name.clone(), mean)
     };
     let weights: BTreeMap<String, f64> = sets.names.iter().map(mean_weight).collect();
+    let drawn = session.drawn(sets.names.len());
+    let passes = drawn.iter().zip(&sets.rows);
+    let passes: Vec<f64> = passes
+        .map(|(drawn, rows)| *drawn as f64 / rows.len().max(1) as f64)
+        .collect();
     let rows = || sets.rows.iter().flatten();
     let computed: usize = rows().map(|row| row.group.tokens()).sum();
     let unshared: usize = rows().map(|row| row.group.tokens_unshared()).sum();
     let mut found = metrics(json!({
         "steps": session.steps_taken(),
         "rows": rows().count(),
-        "pairs": rows().map(|row| pairs_of(&row.scores)).sum::<usize>(),
+        "pairs": rows().map(|row| ranking.pairs(&row.scores)).sum::<usize>(),
         "dropped": sets.dropped,
         "truncated": sets.truncated,
         "responses_left_out": sets.responses_left_out,
@@ -272,9 +309,19 @@ fn found(session: &Session<'_, RewardTask<'_>>) -> Metrics {
         "tokens_unshared_per_epoch": unshared,
         "tokens_shared_share": 1.0 - computed as f64 / unshared.max(1) as f64,
         "weights": weights,
+        "drawn": by_name(&sets.names, &drawn),
+        "passes": by_name(&sets.names, &passes),
     }));
     found.extend(session.evaluation());
     found
+}
+
+/// A figure of each set under its name.
+fn by_name<T>(names: &[String], values: &[T]) -> BTreeMap<String, T>
+where
+    T: Copy,
+{
+    names.iter().cloned().zip(values.iter().copied()).collect()
 }
 
 /// Sums over some rows of a step.
@@ -283,6 +330,8 @@ struct Totals {
     correct: f64,
     margin: f64,
     pairs: f64,
+    /// Pairs that are not tied.
+    decided: f64,
 }
 
 impl Totals {
@@ -293,14 +342,15 @@ impl Totals {
             correct: sum(&|i| outcome.rows[i].correct),
             margin: sum(&|i| outcome.rows[i].reward_margin),
             pairs: sum(&|i| outcome.rows[i].pairs as f64),
+            decided: sum(&|i| (outcome.rows[i].pairs - outcome.rows[i].ties) as f64),
         }
     }
 
     fn accuracy(&self) -> f64 {
-        self.correct / self.pairs.max(1.0)
+        self.correct / self.decided.max(1.0)
     }
 
     fn margin(&self) -> f64 {
-        self.margin / self.pairs.max(1.0)
+        self.margin / self.decided.max(1.0)
     }
 }

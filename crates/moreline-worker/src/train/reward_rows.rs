@@ -6,15 +6,16 @@ use moreline_formats::rows::{PreferenceRow, check_preferences, read_preferences}
 use moreline_protocol::event::Level;
 use moreline_protocol::job::Input;
 use moreline_protocol::rows::FedRow;
-use moreline_protocol::spec::Pairs;
+use moreline_protocol::spec::{Pairs, ScoreScale};
 use moreline_text::Tokenizer;
 
-use super::step::{RewardRow, pairs_of};
+use super::step::RewardRow;
 use crate::batch::Group;
 use crate::batch::group::common_prefix;
 use crate::error::WorkerError;
+use crate::loss::Ranking;
 use crate::stage::context::Context;
-use crate::text::{Ends, RewardText, Sequence, Texts, lost, truncate};
+use crate::text::{Ends, RewardText, Sequence, Texts, compared, lost, truncate};
 
 /// Rows of each set shown in `fed.jsonl`.
 pub(crate) const FED_ROWS: u64 = 2;
@@ -46,57 +47,111 @@ pub(crate) struct RewardSets {
     pub fed: Vec<FedRow>,
 }
 
-/// Reads every `data` input.
-///
-/// # Errors
-/// Unreadable rows, a set in which nothing can be learnt.
-pub(crate) fn read_sets(
-    context: &Context<'_>,
-    tokenizer: &Tokenizer,
-    text: &RewardText,
-    pairs: Pairs,
-) -> Result<RewardSets, WorkerError> {
-    let mut sets = RewardSets::default();
-    for reason in REASONS {
-        sets.dropped.insert(reason, 0);
-    }
-    for (task, input) in context.job.inputs_of("data").enumerate() {
-        let rows = read_preferences(&input.path, context.rows(input))?;
-        check_preferences(&input.path, &rows)?;
-        let mut usable = Vec::with_capacity(rows.len());
-        let before = sets.dropped.clone();
-        for (index, row) in rows.iter().enumerate() {
-            let place = Place { task, input, index };
-            match prepare(tokenizer, text, row, pairs, &place, &mut sets)? {
-                Ok(row) => usable.push(row),
-                Err(reason) => *sets.dropped.entry(reason).or_default() += 1,
+/// How rows become trees with scores.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Preparing<'a> {
+    /// The model's tokenizer.
+    pub tokenizer: &'a Tokenizer,
+    /// How its texts are made and cut.
+    pub text: &'a RewardText,
+    /// Which responses are compared.
+    pub pairs: Pairs,
+    /// What becomes of the scores.
+    pub scale: ScoreScale,
+    /// Which pairs of scores count.
+    pub ranking: Ranking,
+}
+
+impl Preparing<'_> {
+    /// Reads every `data` input.
+    ///
+    /// # Errors
+    /// Unreadable rows, a set in which nothing can be learnt.
+    pub(crate) fn read_sets(&self, context: &Context<'_>) -> Result<RewardSets, WorkerError> {
+        let mut sets = RewardSets::default();
+        for reason in REASONS {
+            sets.dropped.insert(reason, 0);
+        }
+        for (task, input) in context.job.inputs_of("data").enumerate() {
+            let rows = read_preferences(&input.path, context.rows(input))?;
+            check_preferences(&input.path, &rows)?;
+            let mut usable = Vec::with_capacity(rows.len());
+            let before = sets.dropped.clone();
+            for (index, row) in rows.iter().enumerate() {
+                let place = Place { task, input, index };
+                match self.prepare(row, &place, &mut sets)? {
+                    Ok(row) => usable.push(row),
+                    Err(reason) => *sets.dropped.entry(reason).or_default() += 1,
+                }
+                context
+                    .events
+                    .progress("tokenising", index + 1, rows.len(), "rows");
             }
+            if usable.is_empty() {
+                return Err(WorkerError::input(
+                    format!(
+                        "train on `{}`: none of its {} rows can be used: {}",
+                        input.name,
+                        rows.len(),
+                        reasons(&sets.dropped, &before)
+                    ),
+                    "raise `max_length`, or give rows whose responses differ in text and score",
+                ));
+            }
+            sets.names.push(input.name.clone());
+            sets.rows.push(usable);
+        }
+        let left_out: u64 = sets.dropped.values().sum();
+        if left_out > 0 {
+            let counts = reasons(&sets.dropped, &BTreeMap::new());
             context
                 .events
-                .progress("tokenising", index + 1, rows.len(), "rows");
+                .log(Level::Info, format!("{left_out} rows left out: {counts}"));
         }
-        if usable.is_empty() {
-            return Err(WorkerError::input(
-                format!(
-                    "train on `{}`: none of its {} rows can be used: {}",
-                    input.name,
-                    rows.len(),
-                    reasons(&sets.dropped, &before)
-                ),
-                "raise `max_length`, or give rows whose responses differ in text and score",
-            ));
+        Ok(sets)
+    }
+
+    /// A row as training takes it, or why it is left out.
+    fn prepare(
+        &self,
+        row: &PreferenceRow,
+        place: &Place<'_>,
+        sets: &mut RewardSets,
+    ) -> Result<Result<RewardRow, &'static str>, WorkerError> {
+        let tokenizer = self.tokenizer;
+        let chosen = compared(&row.scores, self.pairs).into_iter();
+        let scores = scaled(chosen.map(|i| row.scores[i]).collect(), self.scale);
+        if self.ranking.pairs(&scores) == 0 {
+            return Ok(Err("tied"));
         }
-        sets.names.push(input.name.clone());
-        sets.rows.push(usable);
+        let (sequences, _) =
+            Texts::new(tokenizer, self.text.template).preference(row, self.pairs)?;
+        let ends = Ends::of(tokenizer);
+        let fitted = match fit(self.text, &self.ranking, (sequences, &scores), ends) {
+            Ok(fitted) => fitted,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        sets.responses_left_out += (scores.len() - fitted.scores.len()) as u64;
+        for (response, sequence) in fitted.sequences.iter().enumerate() {
+            sets.truncated += u64::from(sequence.truncated > 0);
+            if (place.index as u64) < FED_ROWS {
+                sets.fed.push(FedRow {
+                    set: place.input.name.clone(),
+                    row: place.index as u64,
+                    response: Some(response as u64),
+                    text: tokenizer.decode(&sequence.tokens, false)?,
+                    tokens: sequence.tokens.len() as u64,
+                    truncated: sequence.truncated as u64,
+                });
+            }
+        }
+        let kept: Vec<Vec<u32>> = fitted.sequences.into_iter().map(|s| s.tokens).collect();
+        Ok(Ok(RewardRow {
+            task: place.task,
+            group: Group::share(&kept),
+            scores: fitted.scores,
+        }))
     }
-    let left_out: u64 = sets.dropped.values().sum();
-    if left_out > 0 {
-        let counts = reasons(&sets.dropped, &BTreeMap::new());
-        context
-            .events
-            .log(Level::Info, format!("{left_out} rows left out: {counts}"));
-    }
-    Ok(sets)
 }
 
 /// How many rows were left out since `before`, and why.
@@ -115,45 +170,6 @@ struct Place<'a> {
     index: usize,
 }
 
-/// A row as training takes it, or why it is left out.
-fn prepare(
-    tokenizer: &Tokenizer,
-    text: &RewardText,
-    row: &PreferenceRow,
-    pairs: Pairs,
-    place: &Place<'_>,
-    sets: &mut RewardSets,
-) -> Result<Result<RewardRow, &'static str>, WorkerError> {
-    if pairs_of(&row.scores) == 0 {
-        return Ok(Err("tied"));
-    }
-    let (sequences, scores) = Texts::new(tokenizer, text.template).preference(row, pairs)?;
-    let fitted = match fit(sequences, &scores, text, Ends::of(tokenizer)) {
-        Ok(fitted) => fitted,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    sets.responses_left_out += (scores.len() - fitted.scores.len()) as u64;
-    for (response, sequence) in fitted.sequences.iter().enumerate() {
-        sets.truncated += u64::from(sequence.truncated > 0);
-        if (place.index as u64) < FED_ROWS {
-            sets.fed.push(FedRow {
-                set: place.input.name.clone(),
-                row: place.index as u64,
-                response: Some(response as u64),
-                text: tokenizer.decode(&sequence.tokens, false)?,
-                tokens: sequence.tokens.len() as u64,
-                truncated: sequence.truncated as u64,
-            });
-        }
-    }
-    let kept: Vec<Vec<u32>> = fitted.sequences.into_iter().map(|s| s.tokens).collect();
-    Ok(Ok(RewardRow {
-        task: place.task,
-        group: Group::share(&kept),
-        scores: fitted.scores,
-    }))
-}
-
 /// Responses that fit, and their scores.
 #[derive(Debug, Default)]
 struct Fitted {
@@ -165,9 +181,9 @@ struct Fitted {
 /// all responses begin with) or all of themselves are left out, and so is the
 /// twin of an earlier one; `Err` says why no pair is left.
 fn fit(
-    sequences: Vec<Vec<u32>>,
-    scores: &[f64],
     text: &RewardText,
+    ranking: &Ranking,
+    (sequences, scores): (Vec<Vec<u32>>, &[f64]),
     ends: Ends,
 ) -> Result<Fitted, &'static str> {
     let prompt = common_prefix(&sequences);
@@ -187,10 +203,22 @@ fn fit(
             fitted.scores.push(score);
         }
     }
-    if pairs_of(&fitted.scores) == 0 {
+    if ranking.pairs(&fitted.scores) == 0 {
         return Err(reason);
     }
     Ok(fitted)
+}
+
+/// A row's scores as they are used.
+fn scaled(scores: Vec<f64>, scale: ScoreScale) -> Vec<f64> {
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    match scale {
+        ScoreScale::Max if largest > 0.0 => {
+            let divisor = largest + 1e-5;
+            scores.into_iter().map(|score| score / divisor).collect()
+        }
+        ScoreScale::Max | ScoreScale::None => scores,
+    }
 }
 
 #[cfg(test)]
@@ -224,7 +252,8 @@ mod tests {
             truncation: how,
         };
         let (sequences, scores): (Vec<_>, Vec<_>) = rows.iter().cloned().unzip();
-        fit(sequences, &scores, &text, ENDS).map(|fitted| fitted.scores)
+        let ranking = Ranking::default();
+        fit(&text, &ranking, (sequences, &scores), ENDS).map(|fitted| fitted.scores)
     }
 
     #[test]
@@ -254,5 +283,17 @@ mod tests {
         ];
         assert_eq!(fitted(Truncation::Left, &rows), Ok(vec![3.0, 0.0]));
         assert_eq!(fitted(Truncation::Right, &rows), Ok(vec![3.0, 2.0, 0.0]));
+    }
+
+    #[test]
+    fn scores_are_divided_by_the_largest_only_where_that_keeps_their_order() {
+        assert_eq!(scaled(vec![4.0, -2.0], ScoreScale::None), [4.0, -2.0]);
+        let divisor = 4.0 + 1e-5;
+        let found = scaled(vec![1.0, 4.0, -2.0], ScoreScale::Max);
+        assert_eq!(found, [1.0 / divisor, 4.0 / divisor, -2.0 / divisor]);
+        // The published division would make the worse the better here.
+        for below in [vec![-1.0, -2.0], vec![0.0, -2.0]] {
+            assert_eq!(scaled(below.clone(), ScoreScale::Max), below);
+        }
     }
 }

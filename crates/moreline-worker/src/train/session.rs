@@ -19,6 +19,7 @@ use super::rates::Rates;
 use super::saved::{self, Saved};
 use super::settings::Settings;
 use super::watch::{Figures, Found, Moment, Watch, Watching};
+use super::weighting::Memory;
 use super::weights::TrainWeights;
 use crate::error::WorkerError;
 use crate::model::{Decoder, ExportHead, compute_kind};
@@ -49,12 +50,12 @@ pub(super) trait Task {
     fn evaluate(&self, core: &Core<'_>) -> Result<Figures, WorkerError>;
 
     /// What the task itself carries from step to step.
-    fn momentum(&self) -> Vec<Vec<f64>> {
-        Vec::new()
+    fn memory(&self) -> Memory {
+        Memory::default()
     }
 
-    /// Takes over what [`Self::momentum`] gave.
-    fn restore(&mut self, _momentum: Vec<Vec<f64>>) {}
+    /// Takes over what [`Self::memory`] gave.
+    fn restore(&mut self, _memory: Memory) {}
 
     /// The head of the model that is written.
     fn head(&self) -> ExportHead<'_>;
@@ -177,6 +178,7 @@ impl<'a, T: Task> Session<'a, T> {
         let clock = Instant::now();
         let start = self.resume()?;
         self.steps(&batches, start)?;
+        self.order = batches;
         self.take_best()?;
         self.rates.seconds = clock.elapsed().as_secs_f64();
         Ok(())
@@ -247,7 +249,7 @@ impl<'a, T: Task> Session<'a, T> {
         self.optimiser.taken = state.taken;
         self.optimiser.bad = state.bad;
         self.optimiser.skipped = state.skipped;
-        self.task.restore(state.momentum);
+        self.task.restore(state.memory);
         self.watch = state.watch;
         self.history = state.history;
         self.tokens = state.tokens;
@@ -266,7 +268,7 @@ impl<'a, T: Task> Session<'a, T> {
             bad: self.optimiser.bad,
             skipped: self.optimiser.skipped,
             tokens: self.tokens,
-            momentum: self.task.momentum(),
+            memory: self.task.memory(),
             best: self.watch.best_step().filter(|_| keeps),
             watch: self.watch.clone(),
             history: self.history.clone(),
@@ -336,6 +338,11 @@ impl<'a, T: Task> Session<'a, T> {
     /// Steps done, those of killed runs included.
     pub(super) fn steps_taken(&self) -> u64 {
         self.history.last().map_or(0, |row| row.step)
+    }
+
+    /// Rows drawn so far from each of `sets` sets.
+    pub(super) fn drawn(&self, sets: usize) -> Vec<usize> {
+        self.order.drawn(self.steps_taken() as usize, sets)
     }
 
     /// What evaluation found, for the stage's metrics; nothing without it.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use moreline_formats::ModelConfig;
 use moreline_protocol::event::Metrics;
-use moreline_protocol::spec::{EVALUATE_ON, Mixing, Sft};
+use moreline_protocol::spec::{EVALUATE_ON, Sft};
 use moreline_text::Tokenizer;
 use serde_json::json;
 use tch::{Kind, no_grad};
@@ -12,7 +12,7 @@ use tch::{Kind, no_grad};
 use super::held_out::evaluate_examples;
 use super::history::by_tenths;
 use super::optimiser::Optimiser;
-use super::order::{Length, Order, RowId};
+use super::order::{Length, Mix, Order, RowId};
 use super::reward::check_length;
 use super::session::{Core, Gradients, Session, Task, Written};
 use super::tape::{Keep, Tape};
@@ -81,7 +81,13 @@ fn order(spec: &Sft, examples: usize) -> Order {
         .steps
         .map_or(Length::Epochs(spec.epochs), Length::Steps);
     let batch = spec.batch as usize;
-    Order::new(&[examples], Mixing::Proportional, batch, length, spec.seed)
+    Order::new(
+        &[(0..examples).collect()],
+        &Mix::Proportional,
+        batch,
+        length,
+        spec.seed,
+    )
 }
 
 /// What a micro-batch needs to know.

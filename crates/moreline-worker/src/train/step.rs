@@ -37,7 +37,7 @@ pub struct RewardCompute<'a> {
     pub token_budget: usize,
     /// Dtype of matrix products.
     pub kind: Kind,
-    /// Margin and centring of the ranking loss.
+    /// Settings of the ranking loss.
     pub ranking: Ranking,
     /// Factor of the language-model loss on the best responses; 0 for none.
     pub lm_loss: f64,
@@ -107,23 +107,21 @@ impl RewardCompute<'_> {
             count: batch.iter().map(|row| lm::count(row)).sum(),
             loss: 0.0,
         };
-        // Without head gradients every pair counts alike: known beforehand.
-        let pairs = batch
+        let counts = batch
             .iter()
-            .map(|row| pairs_of(&row.scores))
-            .sum::<usize>()
-            .max(1);
+            .map(|row| (row.task, self.ranking.pairs(&row.scores)));
+        let known = weighting.beforehand(&counts.collect::<Vec<_>>());
         let (mut scored, mut all_rewards, mut pending) = (Vec::new(), Vec::new(), Vec::new());
         for range in micro::cut(&sizes, self.token_budget) {
             let found = self.forward(&batch[range.clone()], weights, keep, range.start);
             let (losses, rewards) = self.losses(batch, &found, weights, whole)?;
             scored.extend(losses);
             all_rewards.extend(rewards);
-            if whole {
-                pending.push(found);
+            if let Some(factors) = &known {
+                let factored = (&scored[range.clone()], &factors[range]);
+                self.backward(found, factored, weights, &mut language)?;
             } else {
-                let factors = vec![1.0 / pairs as f64; range.len()];
-                self.backward(found, (&scored[range], &factors), weights, &mut language)?;
+                pending.push(found);
             }
         }
         let solved = weighting.solve(&scored)?;
@@ -274,14 +272,9 @@ impl RewardCompute<'_> {
     }
 }
 
-/// Number of pairs with unequal scores.
-pub fn pairs_of(scores: &[f64]) -> usize {
-    let later = |i: usize| scores[i + 1..].iter().filter(|&s| *s != scores[i]).count();
-    (0..scores.len()).map(later).sum()
-}
-
-/// d loss / d head = sum over responses of (d loss / d reward) e.
-fn head_gradient(gradient: &[f64], embeddings: &[f64], hidden: usize) -> Vec<f64> {
+/// The gradient `[H]` of a row's loss with respect to the head, from its
+/// embeddings `[R, H]`: the sum over responses of (d loss / d reward) e.
+pub fn head_gradient(gradient: &[f64], embeddings: &[f64], hidden: usize) -> Vec<f64> {
     let mut sum = vec![0.0; hidden];
     for (slope, embedding) in gradient.iter().zip(embeddings.chunks_exact(hidden)) {
         for (total, value) in sum.iter_mut().zip(embedding) {

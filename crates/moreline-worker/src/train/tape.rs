@@ -1,6 +1,6 @@
 //! Forward and backward, segment by segment.
 
-use tch::{Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 use super::weights::TrainWeights;
 use crate::batch::Packed;
@@ -193,6 +193,8 @@ impl Tape {
         }
         if weights.trainable(0) {
             let vocabulary = decoder.config.vocab_size as i64;
+            // A frequent token's gradient is a sum of hundreds: in bf16 it would stall.
+            let grad = grad.to_kind(Kind::Float);
             let table =
                 Tensor::embedding_dense_backward(&grad, &packed.tokens_t, vocabulary, -1, false);
             weights.accumulate(0, &table.view([-1]));

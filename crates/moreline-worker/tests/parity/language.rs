@@ -14,19 +14,19 @@ use moreline_worker::model::{Head, LoadedModel};
 use moreline_worker::stage::{self, context::Events};
 use proptest::prelude::*;
 use serde_json::json;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 use super::TOLERANCE;
 use super::forest::{budget, cases, groups, model};
 use super::reference::{Reference, assert_close};
-use crate::common::golden_dir;
+use crate::common::{device, golden_dir};
 use crate::tiny::{Bench, input, read_rows};
 
 fn check_perplexity(name: &str, sequences: &[Vec<u32>], starts: &[f64], budget: usize) {
     tch::set_num_threads(1);
     let dir = golden_dir().join("models").join(name);
     let reference = Reference::open(&dir);
-    let model = LoadedModel::open(&dir, Head::Language, Kind::Float, Device::Cpu).unwrap();
+    let model = LoadedModel::open(&dir, Head::Language, Kind::Float, device()).unwrap();
     let labelled = |(row, (tokens, start)): (usize, (&Vec<u32>, &f64))| Labelled {
         set: 0,
         row,

@@ -9,12 +9,12 @@ use moreline_worker::model::layers::Attend;
 use moreline_worker::model::{Head, LoadedModel};
 use moreline_worker::network::hidden_with;
 use proptest::prelude::*;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 use super::TOLERANCE;
 use super::forest::{budget, cases, groups, model};
 use super::reference::{Reference, assert_close};
-use crate::common::golden_dir;
+use crate::common::{device, golden_dir};
 
 /// Attends as planned and remembers keys and values.
 struct Remembering<'a> {
@@ -34,17 +34,12 @@ fn check(name: &str, groups: &[Vec<Vec<u32>>], budget: usize) {
     tch::set_num_threads(1);
     let dir = golden_dir().join("models").join(name);
     let reference = Reference::open(&dir);
-    let model = LoadedModel::open(&dir, Head::Language, Kind::Float, Device::Cpu).unwrap();
+    let model = LoadedModel::open(&dir, Head::Language, Kind::Float, device()).unwrap();
     let (decoder, flats) = (&model.decoder, &model.flats);
     let trees: Vec<Group> = groups.iter().map(|group| Group::share(group)).collect();
     let sizes: Vec<usize> = trees.iter().map(Group::tokens).collect();
     for run in micro::cut(&sizes, budget) {
-        let packed = Packed::new(
-            &trees[run.clone()],
-            &decoder.config,
-            Kind::Float,
-            Device::Cpu,
-        );
+        let packed = Packed::new(&trees[run.clone()], &decoder.config, Kind::Float, device());
         let attention = Remembering {
             attention: &packed.attention,
             seen: RefCell::default(),
@@ -56,7 +51,7 @@ fn check(name: &str, groups: &[Vec<Vec<u32>>], budget: usize) {
         for (group, sequences) in groups[run].iter().enumerate() {
             for (number, sequence) in sequences.iter().enumerate() {
                 let index: Vec<i64> = packed.indices(group, number).collect();
-                let index = Tensor::from_slice(&index);
+                let index = Tensor::from_slice(&index).to_device(device());
                 let expected = no_grad(|| reference.states(sequence));
                 let own = |x: &Tensor| x.index_select(0, &index);
                 assert_close(&own(&hidden), &expected.hidden, TOLERANCE, "hidden states");

@@ -245,7 +245,7 @@ pub(crate) fn assert_close(found: &Tensor, expected: &Tensor, tolerance: f64, wh
 }
 
 fn assert_within(found: &Tensor, expected: &Tensor, most: f64, what: &str) {
-    let found = found.detach().to_kind(Kind::Double);
+    let found = found.detach().to_device(Device::Cpu).to_kind(Kind::Double);
     assert_eq!(found.size(), expected.size(), "{what}");
     let error = (found - expected.detach()).abs().max().double_value(&[]);
     assert!(

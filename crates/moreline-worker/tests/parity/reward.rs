@@ -10,12 +10,12 @@ use moreline_worker::train::trained::Trained;
 use moreline_worker::train::weighting::Weighting;
 use moreline_worker::train::weights::TrainWeights;
 use proptest::prelude::*;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::TOLERANCE;
 use super::forest::{budget, cases, groups, model};
 use super::reference::{Reference, assert_close};
-use crate::common::golden_dir;
+use crate::common::{device, golden_dir};
 
 const HEAD: &str = "score.weight";
 
@@ -44,7 +44,7 @@ struct Setting {
     model: &'static str,
     pooling: Pooling,
     closed: bool,
-    /// MORE keeps all micro-batches until its weights are solved.
+    /// Methods that weigh head gradients keep all micro-batches until that is done.
     method: Method,
     /// Blocks computed again at a time on the way back.
     recompute: Option<usize>,
@@ -54,7 +54,8 @@ struct Setting {
 fn setting() -> impl Strategy<Value = Setting> {
     let pooling =
         prop::sample::select(&[Pooling::Last, Pooling::Eos, Pooling::Mean, Pooling::Max][..]);
-    let method = prop::sample::select(&[Method::Uniform, Method::More][..]);
+    let method =
+        prop::sample::select(&[Method::Uniform, Method::More, Method::Pcgrad, Method::Dwa][..]);
     let recompute = prop_oneof![Just(None), (1..=3usize).prop_map(Some)];
     let parts = (model(), pooling, any::<bool>(), method, recompute, budget());
     parts.prop_map(
@@ -87,7 +88,7 @@ fn spec(method: Method) -> TrainReward {
 fn computed(batch: &Batch, setting: Setting) -> (Decoder, StepOutcome, Vec<Tensor>) {
     let dir = golden_dir().join("models").join(setting.model);
     let model =
-        LoadedModel::with_new_reward_head(&dir, Kind::Float, Device::Cpu, &|_| head()).unwrap();
+        LoadedModel::with_new_reward_head(&dir, Kind::Float, device(), &|_| head()).unwrap();
     let (decoder, mut weights) =
         TrainWeights::new(model, Kind::Float, &Trained::default()).unwrap();
     let mut weighting = Weighting::new(&spec(setting.method), 2, decoder.config.hidden_size);
@@ -116,7 +117,7 @@ fn computed(batch: &Batch, setting: Setting) -> (Decoder, StepOutcome, Vec<Tenso
         .unwrap();
     let gradient = |(slot, segment): (usize, &Segment)| match weights.grad(slot) {
         Some(grad) => grad.copy(),
-        None => Tensor::zeros([segment.numel()], (Kind::Float, Device::Cpu)),
+        None => Tensor::zeros([segment.numel()], (Kind::Float, device())),
     };
     let grads = decoder.segments.iter().enumerate().map(gradient).collect();
     (decoder, outcome, grads)
@@ -203,7 +204,7 @@ fn check(batch: &Batch, setting: Setting) -> Result<(), TestCaseError> {
         // MORE's own weights are compared with the published ones elsewhere.
         let factor = match setting.method {
             Method::Uniform => 1.0 / pairs as f64,
-            Method::More => outcome.weights.rows[row],
+            _ => outcome.weights.rows[row],
         };
         let share = loss * factor;
         total = Some(total.map_or_else(|| share.shallow_clone(), |sum| sum + &share));

@@ -10,13 +10,13 @@ use moreline_worker::batch::Group;
 use moreline_worker::score::RewardModel;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use tch::{Device, Tensor, no_grad};
+use tch::{Tensor, no_grad};
 use tempfile::TempDir;
 
 use super::TOLERANCE;
 use super::forest::{budget, cases, groups, model};
 use super::reference::{Reference, assert_close};
-use crate::common::golden_dir;
+use crate::common::{device, golden_dir};
 use crate::tiny::{byte_tokenizer, write_json};
 
 /// A small model as an exported reward model that reads the token before EOS.
@@ -53,7 +53,7 @@ fn check(name: &str, groups: &[Vec<Vec<u32>>], budget: usize, pooling: Pooling) 
         .map(|i| ((i * 29 + 7) % 64) as f32 / 64.0 - 0.5)
         .collect();
     let (_dir, path) = reward_model(name, &head, pooling);
-    let model = RewardModel::open(&path, Precision::Fp32, Device::Cpu, budget).unwrap();
+    let model = RewardModel::open(&path, Precision::Fp32, device(), budget).unwrap();
     let trees: Vec<Group> = groups.iter().map(|group| Group::share(group)).collect();
     let mut found = Vec::new();
     for run in model.runs(&trees) {

@@ -1,18 +1,19 @@
 //! `moreline metrics`.
 
+mod choose;
+mod over;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Args, ValueEnum};
 use glob::Pattern;
-use moreline_protocol::spec::StageKind;
 use serde_json::{Value, json};
 
-use super::args::ExperimentArguments;
-use super::error::CliError;
-use super::session::Session;
-use super::table::{columns, markdown, number};
-use super::terminal::{self, Colour, plain};
-use crate::config::closest;
+use crate::cli::args::ExperimentArguments;
+use crate::cli::error::CliError;
+use crate::cli::session::Session;
+use crate::cli::table::{columns, markdown, number};
+use crate::cli::terminal::{self, Colour, plain};
 use crate::engine::{self, LATEST, Measured, PastRun, Runs};
 
 /// Arguments of `metrics`.
@@ -33,6 +34,10 @@ pub(super) struct MetricsArguments {
     /// one looks for first)
     #[arg(long, value_name = "GLOB", value_parser = pattern)]
     columns: Vec<Pattern>,
+    /// Means over the cells that differ in this variable of the matrix alone, for
+    /// example `seed`, with their 95 % intervals (Student's t)
+    #[arg(long, value_name = "VARIABLE")]
+    over: Option<String>,
     /// How to print them
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
@@ -68,7 +73,9 @@ fn pattern(text: &str) -> Result<Pattern, String> {
 /// Prints the metrics.
 pub(super) fn run(arguments: &MetricsArguments) -> Result<(), CliError> {
     let session = Session::open(&arguments.experiment)?;
-    let table = Table::new(measured(arguments, &session)?, &arguments.columns)?;
+    let measured = measured(arguments, &session)?;
+    let over = arguments.over.as_deref();
+    let table = Table::new(measured, &arguments.columns, over)?;
     if arguments.json() {
         let experiment = &session.experiment.name;
         return terminal::json(&json!({"experiment": experiment, "rows": table.as_json()}));
@@ -106,49 +113,78 @@ fn measured(arguments: &MetricsArguments, session: &Session) -> Result<Vec<Measu
     Ok(chosen.iter().flat_map(PastRun::measured).collect())
 }
 
-/// What one looks for first in the metrics of a kind of stage.
-fn first(kind: StageKind) -> &'static [&'static str] {
-    match kind {
-        StageKind::TrainReward | StageKind::Sft => &["final_loss"],
-        StageKind::EvaluateReward => &["mean.accuracy", "mean.ece", "sets.*.accuracy"],
-        StageKind::Generate => &["responses"],
-        StageKind::Score => &["mean"],
-        StageKind::Select => &["selected", "mean_before", "mean_after"],
-        StageKind::Perplexity => &["perplexity"],
-        StageKind::Judge => &["win_rate", "win_rate_low", "win_rate_high"],
-        StageKind::Import => &["imported"],
-    }
-}
+/// A stage and its metrics by their dotted names.
+type Row = (Measured, BTreeMap<String, Value>);
 
 /// Metrics of stages, one row each, and the columns chosen.
 struct Table {
-    rows: Vec<(Measured, BTreeMap<String, Value>)>,
+    rows: Vec<Row>,
     columns: Vec<String>,
+    /// Rows are means over cells: figures have intervals.
+    of_means: bool,
 }
 
 impl Table {
-    fn new(measured: Vec<Measured>, patterns: &[Pattern]) -> Result<Self, CliError> {
+    fn new(
+        measured: Vec<Measured>,
+        patterns: &[Pattern],
+        over: Option<&str>,
+    ) -> Result<Self, CliError> {
         if measured.is_empty() {
             return Err(CliError::NoMetrics {
                 reason: "no stage has a result yet; run the experiment first".into(),
             });
         }
-        let rows: Vec<_> = measured
-            .into_iter()
-            .map(|stage| {
-                let values = engine::flat(&stage.metrics);
-                (stage, values)
-            })
-            .collect();
+        let flat = measured.into_iter().map(|stage| {
+            let values = engine::flat(&stage.metrics);
+            (stage, values)
+        });
+        let mut rows: Vec<Row> = flat.collect();
+        if let Some(variable) = over {
+            rows = over::means(rows, variable)?;
+        }
         let columns = match patterns {
-            [] => default_columns(&rows),
-            patterns => chosen_columns(&rows, patterns)?,
+            [] => choose::by_kind(&rows),
+            patterns => choose::fitting(&rows, patterns)?,
         };
-        let has_any = |(_, values): &(Measured, BTreeMap<String, Value>)| {
-            columns.iter().any(|column| values.contains_key(column))
-        };
+        let has_any = |(_, values): &Row| columns.iter().any(|column| values.contains_key(column));
         let rows = rows.into_iter().filter(has_any).collect();
-        Ok(Self { rows, columns })
+        Ok(Self {
+            rows,
+            columns,
+            of_means: over.is_some(),
+        })
+    }
+
+    /// The columns, for programs: with the bounds of means beside them.
+    fn exact_columns(&self) -> Vec<String> {
+        let mut columns = Vec::new();
+        for column in &self.columns {
+            choose::add(&mut columns, [column]);
+            if self.of_means {
+                let bounds = [over::low(column), over::high(column)];
+                let known = |name: &&String| self.rows.iter().any(|row| row.1.contains_key(*name));
+                choose::add(&mut columns, bounds.iter().filter(known));
+            }
+        }
+        columns
+    }
+
+    /// A figure for people; a mean with its interval.
+    fn shown(&self, values: &BTreeMap<String, Value>, column: &str) -> String {
+        let Some(value) = values.get(column) else {
+            return "-".into();
+        };
+        let bounds = (
+            values.get(&over::low(column)),
+            values.get(&over::high(column)),
+        );
+        match bounds {
+            (Some(low), Some(high)) if self.of_means => {
+                format!("{} [{}, {}]", shown(value), shown(low), shown(high))
+            }
+            _ => shown(value),
+        }
     }
 
     /// True if the rows are those of runs.
@@ -170,8 +206,7 @@ impl Table {
             let run = runs.then(|| stage.run.clone().unwrap_or_default());
             let mut row: Vec<String> = run.into_iter().collect();
             row.extend([plain(&stage.stage), stage.kind.name().into()]);
-            let value = |column| values.get(column).map_or("-".into(), shown);
-            row.extend(self.columns.iter().map(value));
+            row.extend(self.columns.iter().map(|name| self.shown(values, name)));
             row
         }));
         cells
@@ -189,7 +224,8 @@ impl Table {
         }
         heading.extend(["stage".into(), "kind".into()]);
         heading.extend(variables.iter().map(|name| format!("matrix.{name}")));
-        heading.extend(self.columns.iter().cloned());
+        let columns = self.exact_columns();
+        heading.extend(columns.iter().cloned());
         writer.write_record(&heading).map_err(failed)?;
         for (stage, values) in &self.rows {
             let run = runs.then(|| stage.run.clone().unwrap_or_default());
@@ -200,7 +236,7 @@ impl Table {
                 found.map_or_else(String::new, |(_, value)| value.clone())
             }));
             let value = |column| values.get(column).map_or_else(String::new, exact);
-            row.extend(self.columns.iter().map(value));
+            row.extend(columns.iter().map(value));
             writer.write_record(&row).map_err(failed)?;
         }
         let bytes = writer.into_inner();
@@ -209,10 +245,11 @@ impl Table {
     }
 
     fn as_json(&self) -> Vec<Value> {
+        let columns = self.exact_columns();
         let rows = self.rows.iter().map(|(stage, values)| {
             let values: BTreeMap<&String, &Value> = values
                 .iter()
-                .filter(|(name, _)| self.columns.contains(name))
+                .filter(|(name, _)| columns.contains(name))
                 .collect();
             let cell: BTreeMap<&String, &String> = stage
                 .cell
@@ -231,66 +268,6 @@ impl Table {
     }
 }
 
-/// The columns that some row of a kind is looked at for first.
-fn default_columns(rows: &[(Measured, BTreeMap<String, Value>)]) -> Vec<String> {
-    let mut columns = Vec::new();
-    for (stage, values) in rows {
-        for text in first(stage.kind) {
-            let Ok(pattern) = Pattern::new(text) else {
-                continue;
-            };
-            let fitting = values.keys().filter(|name| pattern.matches(name));
-            add(&mut columns, fitting);
-        }
-    }
-    columns
-}
-
-/// The columns that fit a pattern, pattern by pattern.
-fn chosen_columns(
-    rows: &[(Measured, BTreeMap<String, Value>)],
-    patterns: &[Pattern],
-) -> Result<Vec<String>, CliError> {
-    let all: BTreeSet<&String> = rows.iter().flat_map(|(_, values)| values.keys()).collect();
-    let mut columns = Vec::new();
-    for pattern in patterns {
-        let fitting: Vec<&String> = all
-            .iter()
-            .copied()
-            .filter(|name| fits(pattern, name))
-            .collect();
-        if fitting.is_empty() {
-            let last = |name: &&String| name.rsplit('.').next().unwrap_or_default().to_owned();
-            let names: BTreeSet<String> = all.iter().map(last).collect();
-            let near = closest(pattern.as_str(), names.iter().map(String::as_str));
-            let hint = match near {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => "`--columns '*'` shows all".into(),
-            };
-            let reason = format!("none is called `{}`; {hint}", pattern.as_str());
-            return Err(CliError::NoMetrics { reason });
-        }
-        add(&mut columns, fitting);
-    }
-    Ok(columns)
-}
-
-fn add<'a>(columns: &mut Vec<String>, names: impl IntoIterator<Item = &'a String>) {
-    for name in names {
-        if !columns.contains(name) {
-            columns.push(name.clone());
-        }
-    }
-}
-
-/// Whether a pattern fits a name, or what follows one of its dots.
-fn fits(pattern: &Pattern, name: &str) -> bool {
-    let tails = name.match_indices('.').map(|(at, _)| &name[at + 1..]);
-    std::iter::once(name)
-        .chain(tails)
-        .any(|tail| pattern.matches(tail))
-}
-
 fn shown(value: &Value) -> String {
     match value.as_f64() {
         Some(figure) => number(figure),
@@ -307,6 +284,8 @@ fn exact(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use moreline_protocol::spec::StageKind;
+
     use super::*;
 
     fn table(patterns: &[&str]) -> Result<Table, CliError> {
@@ -328,7 +307,7 @@ mod tests {
                 json!({"final_loss": 0.25, "steps": 3}),
             ),
         ];
-        Table::new(rows, &patterns)
+        Table::new(rows, &patterns, None)
     }
 
     fn chosen(patterns: &[&str]) -> Vec<String> {
