@@ -2,6 +2,7 @@
 
 mod cli;
 mod engine;
+mod from_more;
 mod layers;
 mod quickstart_data;
 mod schema;

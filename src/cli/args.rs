@@ -10,6 +10,7 @@ use super::check::CheckArguments;
 use super::doctor::DoctorArguments;
 use super::explain::ExplainArguments;
 use super::fmt::FmtArguments;
+use super::import::ImportArguments;
 use super::pins::PinArguments;
 use crate::engine::Selection;
 
@@ -45,6 +46,8 @@ pub(super) enum Command {
     Report(ReportArguments),
     /// Copy a stage's main output to a directory of its own
     Export(ExportArguments),
+    /// Turn a raw preference set into rows, as an `import` stage does
+    Import(ImportArguments),
     /// List, show and remove the records of runs
     Runs(super::runs::RunsArguments),
     /// Print the log of a stage
@@ -213,6 +216,10 @@ pub(super) struct ExportArguments {
     pub(super) stage: String,
     /// A new or empty directory
     pub(super) directory: PathBuf,
+    /// Write responses in the form of the published programs too: texts, scores
+    /// and `<sep>`, or prompts and answers if they are not scored
+    #[arg(long)]
+    pub(super) published: bool,
 }
 
 /// Arguments of `cache`.

@@ -9,6 +9,7 @@ use super::findings::Findings;
 use super::terminal;
 use crate::config::{ConfigError, ConfigErrors};
 use crate::engine::{EngineError, StageFailure};
+use crate::records::RecordsError;
 use crate::report::ReportError;
 use crate::store::StoreError;
 
@@ -43,6 +44,23 @@ pub(super) enum CliError {
     /// The report could not be written.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// Rows could not be read or written.
+    #[error("failed to {}{}", .0, hint(.0))]
+    Records(#[from] RecordsError),
+    /// The command line makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A file that is to be written is there.
+    #[error("failed to write {}: it exists; remove it, or choose another name", .0.display())]
+    Exists(PathBuf),
+    /// A file could not be written.
+    #[error("failed to write {}: {cause}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
     /// A name of a multiplied stage without its cell.
     #[error("failed to tell which cell of `{base}` is meant: there are {cells}")]
     WhichCell {
@@ -96,6 +114,8 @@ impl CliError {
             | Self::WhichCell { .. }
             | Self::NoSuchKey { .. }
             | Self::NoMetrics { .. }
+            | Self::Usage(_)
+            | Self::Exists(_)
             | Self::Store(StoreError::NotEmpty(_))
             | Self::Engine(EngineError::Store(StoreError::NotEmpty(_))) => EXIT_USAGE,
             Self::Engine(EngineError::Store(StoreError::Stopped))
@@ -116,8 +136,11 @@ impl CliError {
                 EngineError::Store(_) => EXIT_INTERNAL,
             },
             Self::Read { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => EXIT_USAGE,
+            Self::Records(RecordsError::Write { .. }) => EXIT_INTERNAL,
+            Self::Records(_) => EXIT_USAGE,
             Self::Store(_)
             | Self::Report(_)
+            | Self::Write { .. }
             | Self::Output(_)
             | Self::Read { .. }
             | Self::Environment { .. } => EXIT_INTERNAL,
@@ -155,6 +178,11 @@ impl CliError {
             }
         }
     }
+}
+
+fn hint(error: &RecordsError) -> String {
+    let hint = error.hint();
+    hint.map_or_else(String::new, |hint| format!("\n  help: {hint}"))
 }
 
 /// `{"error": {"message", "problems"}, "exit_code"}`.

@@ -6,6 +6,7 @@ use super::run::shown;
 use super::session::Session;
 use super::terminal;
 use crate::engine;
+use crate::records;
 
 /// Copies a stage's main output to a directory of its own.
 pub(super) fn run(arguments: &ExportArguments) -> Result<(), CliError> {
@@ -17,6 +18,10 @@ pub(super) fn run(arguments: &ExportArguments) -> Result<(), CliError> {
         &name,
         &arguments.directory,
     )?;
+    let mut files = files;
+    if arguments.published {
+        files.push(records::write_published(&arguments.directory)?);
+    }
     let lines: Vec<String> = files
         .iter()
         .map(|file| format!("{}\n", shown(file)))

@@ -14,6 +14,7 @@ mod findings;
 mod fmt;
 mod graph;
 mod headline;
+mod import;
 mod interrupt;
 mod logs;
 mod metrics;
@@ -80,6 +81,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Metrics(arguments) => arguments.json(),
         Command::Diff(arguments) => arguments.json,
         Command::Cache(arguments) => arguments.command.target().json,
+        Command::Import(arguments) => arguments.json,
         Command::Report(_) | Command::Export(_) => false,
         Command::Check(arguments) => arguments.json,
         Command::Doctor(arguments) => arguments.json,
@@ -96,6 +98,7 @@ fn dispatch(command: Command) -> Result<u8, CliError> {
         Command::Show(arguments) => show::run(&arguments)?,
         Command::Report(arguments) => report::run(&arguments)?,
         Command::Export(arguments) => export::run(&arguments)?,
+        Command::Import(arguments) => import::run(&arguments)?,
         Command::Runs(arguments) => runs::run(&arguments)?,
         Command::Logs(arguments) => logs::run(&arguments)?,
         Command::Metrics(arguments) => metrics::run(&arguments)?,

@@ -82,6 +82,7 @@ impl Session {
             models: BTreeMap::new(),
             data: BTreeMap::new(),
             prompts: BTreeMap::new(),
+            responses: BTreeMap::new(),
             stages: Vec::new(),
             smoke: false,
         };

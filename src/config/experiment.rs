@@ -7,6 +7,8 @@ use moreline_protocol::job::RowRange;
 use moreline_protocol::spec::StageSpec;
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+
 /// An experiment file after `extends`, `vars`, `matrix`, `defaults`, `--set`
 /// and `--smoke`: names checked, paths absolute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +25,9 @@ pub struct Experiment {
     pub data: BTreeMap<String, RowsDecl>,
     /// Prompt sets by name.
     pub prompts: BTreeMap<String, RowsDecl>,
+    /// Responses made elsewhere, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub responses: BTreeMap<String, RowsDecl>,
     /// Stages in file order, matrix cells expanded, every reference resolved
     /// to the name of a model, a data set, a prompt set or another stage here.
     pub stages: Vec<StageDecl>,
@@ -52,13 +57,41 @@ pub enum ModelSource {
     },
 }
 
-/// `data.NAME` or `prompts.NAME`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `data.NAME`, `prompts.NAME` or `responses.NAME`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowsDecl {
-    /// The file, absolute: `.json`, `.jsonl`, either with `.gz`.
+    /// The file, absolute: `.json`, `.jsonl`, either with `.gz` or `.zst`. Of a
+    /// file of a hub, its name as the experiment writes it.
     pub path: PathBuf,
     /// Which rows to take.
     pub rows: RowRange,
+    /// What the file's SHA-256 must be; always there for a file of a hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+    /// Where the file is fetched from, if it is not a local one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubFile>,
+}
+
+/// A file of a data set on the hub: `hf:datasets/org/name@revision/file`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubFile {
+    /// `org/name`.
+    pub repo: String,
+    /// Branch, tag or commit; `main` if none is named.
+    pub revision: String,
+    /// Path of the file in the repository.
+    pub file: String,
+}
+
+impl std::fmt::Display for HubFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "hf:datasets/{}@{}/{}",
+            self.repo, self.revision, self.file
+        )
+    }
 }
 
 /// One stage: a cell of the matrix where it depends on it.
@@ -77,7 +110,7 @@ pub struct StageDecl {
     pub spec: StageSpec,
 }
 
-/// What a reference field names. Names are unique over all four tables.
+/// What a reference field names. Names are unique over all five tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Referent<'a> {
     /// A model.
@@ -86,6 +119,8 @@ pub enum Referent<'a> {
     Data(&'a RowsDecl),
     /// A prompt set.
     Prompts(&'a RowsDecl),
+    /// Responses made elsewhere.
+    Responses(&'a RowsDecl),
     /// Another stage's main output of the type the role takes.
     Stage(usize),
 }
@@ -119,6 +154,9 @@ impl Experiment {
         }
         if let Some(rows) = self.prompts.get(name) {
             return Some(Referent::Prompts(rows));
+        }
+        if let Some(rows) = self.responses.get(name) {
+            return Some(Referent::Responses(rows));
         }
         self.stages
             .iter()

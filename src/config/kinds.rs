@@ -20,12 +20,16 @@ pub(super) struct ModelTable {
     pub(super) source: String,
 }
 
-/// `data.NAME` and `prompts.NAME`.
+/// `data.NAME`, `prompts.NAME` and `responses.NAME`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RowsTable {
-    /// The file: `.json`, `.jsonl`, either with `.gz`.
+    /// The file: `.json`, `.jsonl`, either with `.gz` or `.zst`; for `import` also
+    /// `.parquet`. Or `hf:datasets/org/name@revision/file`, with `sha256`.
     pub(super) path: String,
+    /// What the file's SHA-256 must be; required for a file of a hub.
+    #[serde(default)]
+    pub(super) sha256: Option<String>,
     /// Rows to skip at the start.
     #[serde(default)]
     pub(super) offset: u64,

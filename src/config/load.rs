@@ -99,7 +99,12 @@ pub fn read(path: &Path, options: &LoadOptions) -> Loaded {
 
 fn declarations(document: &Table) -> BTreeMap<String, At> {
     let mut found = BTreeMap::new();
-    for (top, key) in [("model", "source"), ("data", "path"), ("prompts", "path")] {
+    for (top, key) in [
+        ("model", "source"),
+        ("data", "path"),
+        ("prompts", "path"),
+        ("responses", "path"),
+    ] {
         let table = document.get(top).and_then(Node::as_table);
         for entry in table.into_iter().flat_map(|table| &table.entries) {
             let node = entry.node.as_table().and_then(|table| table.get(key));

@@ -38,8 +38,9 @@ mod suggest;
 mod tests;
 
 pub use error::{ConfigError, ConfigErrors};
-pub use experiment::{Experiment, ModelDecl, ModelSource, Referent, RowsDecl, StageDecl};
+pub use experiment::{Experiment, HubFile, ModelDecl, ModelSource, Referent, RowsDecl, StageDecl};
 pub use format::format;
+pub(crate) use hub::parse_file as hub_file;
 pub use load::{LoadOptions, Loaded, load, load_site, read, read_site};
 pub use place::Place;
 pub use schema::{schema, site_schema};

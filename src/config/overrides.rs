@@ -9,7 +9,7 @@ use super::source::{At, Source, SourceId, Sources};
 use super::suggest;
 
 /// Tables that `--set` reaches into, and the number of names in a full path.
-const TABLES: [(&str, usize); 8] = [
+const TABLES: [(&str, usize); 9] = [
     ("title", 1),
     ("vars", 2),
     ("matrix", 2),
@@ -17,6 +17,7 @@ const TABLES: [(&str, usize); 8] = [
     ("model", 3),
     ("data", 3),
     ("prompts", 3),
+    ("responses", 3),
     ("stage", 3),
 ];
 

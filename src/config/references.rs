@@ -13,7 +13,7 @@ use super::source::At;
 use super::{steps, suggest};
 
 /// The tables whose entries can be referred to, by name alone.
-const TABLES: [&str; 4] = ["model", "data", "prompts", "stage"];
+const TABLES: [&str; 5] = ["model", "data", "prompts", "responses", "stage"];
 
 /// Everything that can be referred to.
 pub(super) struct Referents<'a> {
@@ -97,6 +97,8 @@ impl<'a> Referents<'a> {
             ("model", ArtifactType::LanguageModel),
             ("data", ArtifactType::Preferences),
             ("prompts", ArtifactType::Prompts),
+            // They may have scores; a stage that needs them says so if not.
+            ("responses", ArtifactType::ScoredResponses),
         ] {
             let table = document.get(top).and_then(Node::as_table);
             for name in table.into_iter().flat_map(Table::keys) {

@@ -23,8 +23,17 @@ use super::source::{At, Sources, absolute};
 use super::suggest;
 
 /// The tables and settings of an experiment file.
-pub(super) const TOP: [&str; 9] = [
-    "extends", "title", "vars", "matrix", "defaults", "model", "data", "prompts", "stage",
+pub(super) const TOP: [&str; 10] = [
+    "extends",
+    "title",
+    "vars",
+    "matrix",
+    "defaults",
+    "model",
+    "data",
+    "prompts",
+    "responses",
+    "stage",
 ];
 
 /// Resolves a document whose overrides are already laid over it.
@@ -122,6 +131,7 @@ impl Resolver<'_> {
             models: self.models(problems),
             data: self.rows("data", problems),
             prompts: self.rows("prompts", problems),
+            responses: self.rows("responses", problems),
             stages: stages.collect(),
             smoke: false,
         }
@@ -199,16 +209,50 @@ impl Resolver<'_> {
                 problems.push(empty_path(node, "path"));
                 continue;
             }
-            let decl = RowsDecl {
-                path: self.path(node, &rows.path),
-                rows: RowRange {
-                    offset: rows.offset,
-                    limit: rows.limit,
-                },
-            };
-            found.insert(entry.key.clone(), decl);
+            match self.rows_decl(&table, node, &rows) {
+                Ok(decl) => {
+                    found.insert(entry.key.clone(), decl);
+                }
+                Err(problem) => problems.push(problem),
+            }
         }
         found
+    }
+
+    fn rows_decl(&self, table: &Table, node: &Node, rows: &RowsTable) -> Result<RowsDecl, Problem> {
+        let sha256 = match (&rows.sha256, table.get("sha256")) {
+            (Some(text), Some(node)) => Some(text.parse().map_err(|error| {
+                let message = format!("{error}");
+                Problem::at(&node.at, message, "here").hint("`sha256sum FILE` prints it")
+            })?),
+            _ => None,
+        };
+        let hub = match rows.path.strip_prefix("hf:") {
+            None => None,
+            Some(name) => Some(hub::parse_file(name).map_err(|message| {
+                Problem::at(&node.at, message, "here").hint(
+                    "write hf:datasets/organisation/name/FILE, or \
+                     hf:datasets/organisation/name@revision/FILE",
+                )
+            })?),
+        };
+        if hub.is_some() && sha256.is_none() {
+            let message = "a file of the hub needs `sha256`: it says which bytes are meant";
+            return Err(Problem::at(&node.at, message, "whatever it holds?")
+                .hint("the hub shows it beside a large file; `sha256sum FILE` prints it"));
+        }
+        Ok(RowsDecl {
+            path: match &hub {
+                Some(file) => file.to_string().into(),
+                None => self.path(node, &rows.path),
+            },
+            rows: RowRange {
+                offset: rows.offset,
+                limit: rows.limit,
+            },
+            sha256,
+            hub,
+        })
     }
 
     /// A declared table, its references replaced, as its type.

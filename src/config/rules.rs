@@ -1,8 +1,8 @@
 //! What a schema cannot say about a stage's settings.
 
 use moreline_protocol::spec::{
-    EVALUATE_ON, EvaluateReward, Judge, Lora, OneOrMany, Schedule, Select, Sft, StageSpec,
-    Strategy, TrainReward,
+    EVALUATE_ON, EvaluateReward, Import, Judge, Lora, OneOrMany, RawFormat, Schedule, Select, Sft,
+    StageSpec, Strategy, TrainReward,
 };
 
 use super::error::Problem;
@@ -19,6 +19,7 @@ pub(super) fn check(cell: &Cell, spec: &StageSpec) -> Vec<Problem> {
         StageSpec::EvaluateReward(evaluate) => evaluate_reward(cell, evaluate),
         StageSpec::Judge(judge) => judge_mode(cell, judge),
         StageSpec::Select(select) => select_strategy(cell, select),
+        StageSpec::Import(import) => import_form(cell, import),
         _ => Vec::new(),
     };
     if let StageSpec::Sft(sft) = spec {
@@ -218,6 +219,28 @@ fn judge_mode(cell: &Cell, judge: &Judge) -> Vec<Problem> {
             "add endpoint = \"NAME\", an endpoint of the site file",
         ),
     }
+}
+
+/// Settings of one form that a set of another has no use for.
+fn import_form(cell: &Cell, import: &Import) -> Vec<Problem> {
+    let Some(format) = import.format else {
+        return Vec::new();
+    };
+    let settings = [
+        ("language", RawFormat::Oasst),
+        ("rating", RawFormat::Ultrafeedback),
+    ];
+    let unused = settings.iter().filter(|(_, form)| *form != format);
+    let problem = |(key, form): &(&str, RawFormat)| {
+        let entry = cell.table.entry(key)?;
+        let message = format!(
+            "`{key}` has no effect on rows of the form {}",
+            format.name()
+        );
+        let problem = Problem::at(&entry.key_at, message, "not used");
+        Some(problem.hint(format!("it belongs to format = \"{}\"", form.name())))
+    };
+    unused.filter_map(problem).collect()
 }
 
 fn select_strategy(cell: &Cell, select: &Select) -> Vec<Problem> {

@@ -77,6 +77,7 @@ pub fn schema() -> Value {
             "model": named("Language models.", &partial(schema_of::<ModelTable>())),
             "data": named("Preference sets.", &partial(schema_of::<RowsTable>())),
             "prompts": named("Prompt sets.", &partial(schema_of::<RowsTable>())),
+            "responses": named("Responses made elsewhere, scored or not.", &partial(schema_of::<RowsTable>())),
             "stage": named("Stages; what one refers to runs before it.", &json!({
                 "type": "object",
                 "oneOf": stages,
@@ -94,6 +95,7 @@ fn whole() -> Value {
         "model": needs("source"),
         "data": needs("path"),
         "prompts": needs("path"),
+        "responses": needs("path"),
         "stage": needs("kind"),
     }})
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything that decides how long a stage takes is cut, in this one place:
 //!
-//! * every `data` and `prompts` set to its first 8 rows (after its `offset`),
+//! * every `data`, `prompts` and `responses` set to its first 8 rows (after its `offset`),
 //! * trainings to 2 optimiser steps, evaluated after each; `save_every` becomes 1,
 //!   and whoever takes the model after a later step takes that after the first,
 //! * `generate` to 8 new tokens and 2 samples per prompt.
@@ -24,7 +24,8 @@ const SAMPLES: u32 = 2;
 pub(super) fn cut(experiment: &mut Experiment) {
     experiment.smoke = true;
     let sets = experiment.data.values_mut();
-    for set in sets.chain(experiment.prompts.values_mut()) {
+    let sets = sets.chain(experiment.prompts.values_mut());
+    for set in sets.chain(experiment.responses.values_mut()) {
         set.rows = set.rows.capped(Some(ROWS));
     }
     for stage in &mut experiment.stages {

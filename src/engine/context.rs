@@ -69,6 +69,7 @@ impl<'a> Context<'a> {
     pub(super) fn remember_rows(&self) {
         let experiment = self.session.graph.experiment();
         let names = experiment.data.keys().chain(experiment.prompts.keys());
+        let names = names.chain(experiment.responses.keys());
         for name in names {
             if let Some(Source::Ready(source)) = self.sources.get(name) {
                 let (store, go_on) = (&self.session.store, || !self.is_stopped());

@@ -1,11 +1,11 @@
 //! What is wrong with the inputs of a run, all of it before anything runs.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::sources::{ReadySource, Source};
 use super::{EngineError, KnownInputs, StageFailure, StageRunner};
-use crate::config::Experiment;
+use crate::config::{Experiment, RowsDecl};
 use crate::digest::{Canonical, Digest};
 use crate::store::Store;
 
@@ -60,6 +60,11 @@ impl KnownInputs for Remembered<'_> {
         if let Some(name) = self.name(path, way).filter(|_| same) {
             self.store.remember_check(&name);
         }
+    }
+
+    fn fetched(&self, rows: &RowsDecl) -> Option<PathBuf> {
+        let file = rows.hub.as_ref()?;
+        Some(self.store.hub_file(file, &rows.sha256?))
     }
 }
 

@@ -41,6 +41,7 @@ pub use log::LogTail;
 pub use logs::{StageLogs, find_logs};
 pub use measured::{Measured, measured};
 pub use metrics::flat;
+pub use models::fetch_file;
 pub use options::{Environment, Observer, RunOptions, Silent};
 pub use runner::{KnownInputs, NothingKnown, StageFailure, StageRunner};
 pub use runs::{

@@ -1,14 +1,14 @@
 //! The part of running a stage that knows what records mean.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use moreline_protocol::event::{Event, Metrics};
 use moreline_protocol::job::Job;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Experiment, Place};
+use crate::config::{Experiment, Place, RowsDecl};
 
 /// Why a stage failed, or would fail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +103,11 @@ pub trait KnownInputs {
 
     /// Remembers that a file was found sound, read in this way.
     fn found_sound(&self, path: &Path, way: &str);
+
+    /// Where a file of a hub lies once it is fetched, if that can be told.
+    fn fetched(&self, _: &RowsDecl) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// Knows nothing: every file is read.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::ModelSource;
+use crate::config::{HubFile, ModelSource, RowsDecl};
 use crate::digest::Digest;
 use crate::plan::{Dependency, Graph};
 use crate::store::{
@@ -34,6 +34,8 @@ pub(super) struct ReadySource {
     pub(super) digest: Digest,
     /// The model it is of a hub's; its files may still have to be fetched.
     pub(super) hub: Option<HubModel>,
+    /// The file it is of a hub's, which may still have to be fetched too.
+    pub(super) file: Option<HubFile>,
     /// What its files looked like when they were hashed.
     files: Vec<(PathBuf, FileStat)>,
 }
@@ -45,7 +47,16 @@ impl ReadySource {
             path,
             digest,
             hub: None,
+            file: None,
             files: Vec::new(),
+        }
+    }
+
+    /// A file of a hub, whose digest the experiment states.
+    fn of_hub(path: PathBuf, digest: Digest, file: &HubFile) -> Self {
+        Self {
+            file: Some(file.clone()),
+            ..Self::past(path, digest)
         }
     }
 
@@ -98,7 +109,8 @@ fn files(from: &Dependency<'_>) -> Files {
     match from {
         Dependency::Model(ModelSource::Path(path)) if path.is_dir() => model_files(path),
         Dependency::Model(ModelSource::Path(path)) => Ok(vec![(String::new(), path.clone())]),
-        Dependency::Rows(path) => Ok(vec![(String::new(), path.to_path_buf())]),
+        Dependency::Rows(RowsDecl { hub: Some(_), .. }) => Ok(Vec::new()),
+        Dependency::Rows(rows) => Ok(vec![(String::new(), rows.path.clone())]),
         Dependency::Model(ModelSource::Hub { .. }) | Dependency::Stage { .. } => Ok(Vec::new()),
     }
 }
@@ -123,10 +135,16 @@ fn look(
         }
         Dependency::Stage { .. } => return Source::Missing(format!("`{name}`")),
         Dependency::Model(ModelSource::Path(path)) => path,
-        Dependency::Rows(path) => *path,
+        Dependency::Rows(rows) => {
+            if let (Some(file), Some(digest)) = (&rows.hub, rows.sha256) {
+                let path = store.hub_file(file, &digest);
+                return Source::Ready(ReadySource::of_hub(path, digest, file));
+            }
+            &rows.path
+        }
     };
     let problem = match files {
-        Ok(files) => match ready(path, &files, hashed) {
+        Ok(files) => match ready(path, &files, hashed).and_then(|s| expected(s, from)) {
             Ok(source) => return Source::Ready(source),
             Err(problem) => problem,
         },
@@ -144,6 +162,7 @@ fn hub(model: HubModel, store: &Store, pins: &ModelLock) -> Source {
             path: store.hub_dir(&model, pinned),
             digest: pinned.digest(),
             hub: Some(model),
+            file: None,
             files: Vec::new(),
         }),
         None => Source::Unpinned(model),
@@ -179,8 +198,24 @@ fn ready(
         path: path.to_owned(),
         digest,
         hub: None,
+        file: None,
         files: seen,
     })
+}
+
+/// A source, if it is what the experiment says it is.
+fn expected(source: ReadySource, from: &Dependency<'_>) -> Result<ReadySource, String> {
+    match from {
+        Dependency::Rows(RowsDecl {
+            sha256: Some(sha256),
+            ..
+        }) if *sha256 != source.digest => Err(format!(
+            "the SHA-256 of {} is {}, not {sha256} as its `sha256` says",
+            source.path.display(),
+            source.digest
+        )),
+        _ => Ok(source),
+    }
 }
 
 /// The files of a model directory that count, by name: not its notes, and

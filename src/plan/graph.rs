@@ -1,7 +1,5 @@
 //! The graph of stages: an edge for every reference from one to another.
 
-use std::path::Path;
-
 use moreline_protocol::artifact::{
     ArtifactType, OutputDecl, OutputName, RoleDecl, outputs, roles, split_step,
 };
@@ -12,7 +10,7 @@ use petgraph::{Direction, algo};
 use serde_json::Value;
 
 use super::label::InputLabel;
-use crate::config::{Experiment, ModelSource, Referent, StageDecl};
+use crate::config::{Experiment, ModelSource, Referent, RowsDecl, StageDecl};
 
 /// What an input is taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +18,7 @@ pub enum Dependency<'a> {
     /// A model's files.
     Model(&'a ModelSource),
     /// A file of rows.
-    Rows(&'a Path),
+    Rows(&'a RowsDecl),
     /// An output of another stage, by the stage's index and the output's name.
     Stage {
         /// Index into [`Experiment::stages`].
@@ -218,6 +216,7 @@ impl<'a> Names<'a> {
             models,
             data,
             prompts,
+            responses,
             ..
         } = self.experiment;
         if let Some((name, model)) = models.get_key_value(name) {
@@ -228,6 +227,9 @@ impl<'a> Names<'a> {
         }
         if let Some((name, rows)) = prompts.get_key_value(name) {
             return Some((name, Referent::Prompts(rows)));
+        }
+        if let Some((name, rows)) = responses.get_key_value(name) {
+            return Some((name, Referent::Responses(rows)));
         }
         let (name, index) = self.stages.get_key_value(name)?;
         Some((name, Referent::Stage(*index)))
@@ -272,15 +274,12 @@ impl<'a> Names<'a> {
                 RowRange::default(),
                 Dependency::Model(&model.source),
             ),
-            Referent::Data(rows) => (
-                ArtifactType::Preferences,
+            Referent::Data(rows) => (ArtifactType::Preferences, rows.rows, Dependency::Rows(rows)),
+            Referent::Prompts(rows) => (ArtifactType::Prompts, rows.rows, Dependency::Rows(rows)),
+            Referent::Responses(rows) => (
+                ArtifactType::ScoredResponses,
                 rows.rows,
-                Dependency::Rows(&rows.path),
-            ),
-            Referent::Prompts(rows) => (
-                ArtifactType::Prompts,
-                rows.rows,
-                Dependency::Rows(&rows.path),
+                Dependency::Rows(rows),
             ),
             Referent::Stage(index) => {
                 let output = self.output(stage, role, index)?;
@@ -368,6 +367,7 @@ fn label(role: &RoleDecl, name: &str, from: &Dependency<'_>, alone: bool) -> Inp
             InputLabel::Fixed(stem.to_owned())
         }
         Dependency::Model(_) => InputLabel::Fixed(role.field.to_owned()),
+        Dependency::Rows(_) if !labels_rows => InputLabel::Fixed("responses".to_owned()),
         _ => InputLabel::Named(name.to_owned()),
     }
 }

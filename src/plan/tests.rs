@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use moreline_protocol::artifact::OutputName;
-use moreline_protocol::job::RowRange;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -14,7 +13,7 @@ use crate::config::{Experiment, ModelDecl, ModelSource, RowsDecl, StageDecl};
 fn experiment(stages: &[(String, Value)]) -> Experiment {
     let rows = |path: &str| RowsDecl {
         path: PathBuf::from(path),
-        rows: RowRange::default(),
+        ..RowsDecl::default()
     };
     let source = ModelSource::Path(PathBuf::from("/m"));
     let stage = |(name, spec): &(String, Value)| StageDecl {
@@ -30,6 +29,7 @@ fn experiment(stages: &[(String, Value)]) -> Experiment {
         models: BTreeMap::from([("base".into(), ModelDecl { source })]),
         data: BTreeMap::from([("one".into(), rows("/1")), ("two".into(), rows("/2"))]),
         prompts: BTreeMap::from([("ask".into(), rows("/p"))]),
+        responses: BTreeMap::new(),
         stages: stages.iter().map(stage).collect(),
         smoke: false,
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use moreline_formats::{FormatError, ModelConfig, WeightStore, rows};
 use moreline_protocol::artifact::{roles, split_step};
 use moreline_protocol::job::RowRange;
-use moreline_protocol::spec::{OneOrMany, StageSpec};
+use moreline_protocol::spec::{OneOrMany, StageSpec, Template};
 
 use super::{RecordsError, import, tokenizer};
 use crate::config::{Experiment, ModelSource, Place, Referent, RowsDecl};
@@ -14,7 +14,7 @@ use crate::engine::{FIND, KnownInputs, StageFailure};
 
 /// Raised when a check finds more than before, or less: files found sound by
 /// another one are read again.
-const CHECK_VERSION: u32 = 1;
+const CHECK_VERSION: u32 = 2;
 
 /// What a file is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,9 @@ enum ReadAs {
     Preferences,
     Prompts,
     Examples,
+    Responses,
+    /// Responses for a reward model that is fed one text as it stands.
+    PlainResponses,
     RawPreferences,
     Model,
 }
@@ -37,7 +40,7 @@ type Use = (PathBuf, ReadAs, u64, Option<u64>);
 pub fn check_inputs(experiment: &Experiment, known: &dyn KnownInputs) -> Vec<StageFailure> {
     let mut uses: BTreeMap<Use, &StageSpec> = BTreeMap::new();
     for stage in &experiment.stages {
-        for used in uses_of(experiment, &stage.spec) {
+        for used in uses_of(experiment, &stage.spec, known) {
             uses.entry(used).or_insert(&stage.spec);
         }
     }
@@ -70,7 +73,12 @@ pub fn missing_inputs(
                 ModelSource::Path(path) => path,
                 ModelSource::Hub { .. } => return None,
             },
-            Referent::Data(rows) | Referent::Prompts(rows) => &rows.path,
+            Referent::Data(rows) | Referent::Prompts(rows) | Referent::Responses(rows) => {
+                if rows.hub.is_some() {
+                    return None;
+                }
+                &rows.path
+            }
             Referent::Stage(_) => return None,
         };
         let message = format!("find `{name}`: {} does not exist", path.display());
@@ -111,7 +119,7 @@ fn trained_parts(experiment: &Experiment, spec: &StageSpec) -> Option<(String, S
 }
 
 /// The files a stage's references name.
-fn uses_of(experiment: &Experiment, spec: &StageSpec) -> Vec<Use> {
+fn uses_of(experiment: &Experiment, spec: &StageSpec, known: &dyn KnownInputs) -> Vec<Use> {
     let mut uses = Vec::new();
     for (field, name) in referents(spec) {
         match experiment.referent(&name) {
@@ -120,8 +128,12 @@ fn uses_of(experiment: &Experiment, spec: &StageSpec) -> Vec<Use> {
                     uses.push((path.clone(), ReadAs::Model, 0, None));
                 }
             }
-            Some(Referent::Data(rows) | Referent::Prompts(rows)) => {
-                uses.push(rows_use(rows, spec, field));
+            Some(Referent::Data(rows) | Referent::Prompts(rows) | Referent::Responses(rows)) => {
+                let path = match &rows.hub {
+                    None => Some(rows.path.clone()),
+                    Some(_) => known.fetched(rows),
+                };
+                uses.extend(path.map(|path| rows_use(experiment, path, rows, spec, field)));
             }
             Some(Referent::Stage(_)) | None => {}
         }
@@ -141,15 +153,40 @@ fn referents(spec: &StageSpec) -> Vec<(&'static str, String)> {
     found
 }
 
-fn rows_use(rows: &RowsDecl, spec: &StageSpec, role: &str) -> Use {
+fn rows_use(
+    experiment: &Experiment,
+    path: PathBuf,
+    rows: &RowsDecl,
+    spec: &StageSpec,
+    role: &str,
+) -> Use {
     let read_as = match spec {
         StageSpec::Import(_) => ReadAs::RawPreferences,
         StageSpec::Generate(_) => ReadAs::Prompts,
         StageSpec::Sft(_) | StageSpec::Perplexity(_) => ReadAs::Examples,
+        StageSpec::Score(_) | StageSpec::Judge(_) if takes_plain_texts(experiment, spec) => {
+            ReadAs::PlainResponses
+        }
+        StageSpec::Score(_) | StageSpec::Judge(_) | StageSpec::Select(_) => ReadAs::Responses,
         _ => ReadAs::Preferences,
     };
     let range = rows.rows.capped(spec.limit(role));
-    (rows.path.clone(), read_as, range.offset, range.limit)
+    (path, read_as, range.offset, range.limit)
+}
+
+/// True if a reward model of the stage was trained with `template = "raw"`.
+fn takes_plain_texts(experiment: &Experiment, spec: &StageSpec) -> bool {
+    let is_raw = |name: &String| {
+        let name = split_step(name).map_or(name.as_str(), |(stage, _)| stage);
+        let Some(Referent::Stage(index)) = experiment.referent(name) else {
+            return false;
+        };
+        match &experiment.stages[index].spec {
+            StageSpec::TrainReward(train) => train.template == Template::Raw,
+            _ => false,
+        }
+    };
+    references(spec, "model").iter().any(is_raw)
 }
 
 /// The names in a reference field of a stage.
@@ -194,6 +231,10 @@ fn check((path, read_as, offset, limit): &Use, spec: &StageSpec) -> Result<(), S
         (ReadAs::RawPreferences, StageSpec::Import(spec)) => import::check(path, range, spec),
         (ReadAs::Preferences | ReadAs::RawPreferences, _) => {
             rows::check_preference_file(path, range).map_err(RecordsError::from)
+        }
+        (ReadAs::Responses | ReadAs::PlainResponses, _) => {
+            let plain = *read_as == ReadAs::PlainResponses;
+            rows::check_response_file(path, range, plain).map_err(RecordsError::from)
         }
         (ReadAs::Prompts, _) => rows::check_prompt_file(path, range).map_err(RecordsError::from),
         (ReadAs::Examples, _) => rows::check_example_file(path, range).map_err(RecordsError::from),

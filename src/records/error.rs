@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use moreline_formats::rows::RowError;
+use moreline_protocol::artifact::RESPONSES;
 
 use crate::config::Place;
 use crate::engine::StageFailure;
@@ -54,6 +55,22 @@ pub enum RecordsError {
         /// Where the rows went.
         reason: String,
     },
+    /// Responses that the published form cannot hold.
+    #[error("write {} in the published form: {reason}", path.display())]
+    NotPublishable {
+        /// The responses.
+        path: PathBuf,
+        /// Which of them, and why.
+        reason: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// A directory without responses.
+    #[error("find {} in {}: the stage gives no responses", RESPONSES, dir.display())]
+    NoResponses {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// An output could not be written.
     #[error("write {}: {source}", path.display())]
     Write {
@@ -84,6 +101,10 @@ impl RecordsError {
             )),
             Self::Unscored { .. } => {
                 Some("let `responses` name a `score` stage, not the `generate` stage".into())
+            }
+            Self::NotPublishable { hint, .. } => hint.clone(),
+            Self::NoResponses { .. } => {
+                Some("name a `generate` or a `score` stage, or leave out --published".into())
             }
             Self::NoThreshold => Some("add `threshold = 0.0`, or whatever score is enough".into()),
             Self::Nothing { .. } => Some("loosen what leaves rows out, or give more rows".into()),

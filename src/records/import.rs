@@ -1,21 +1,19 @@
-//! `import`: published preference sets as prompts and responses.
+//! `import`: public preference sets as prompts and responses.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use moreline_formats::dialogue;
-use moreline_formats::rows::{
-    PreferenceBody, PreferenceRow, Reason, RowError, Tolerant, read_preferences_tolerant,
-};
+use moreline_formats::rows::RowError;
+use moreline_formats::rows::raw::{RawOptions, RawRow, RawSummary, read_raw};
 use moreline_protocol::artifact::PAIRS;
 use moreline_protocol::event::{Event, Level, Metrics};
 use moreline_protocol::job::{Job, RowRange};
 use moreline_protocol::rows::Message;
-use moreline_protocol::spec::Import;
+use moreline_protocol::spec::{Import, RawFormat};
 use serde::Serialize;
 use serde_json::json;
 
-use super::output::write_rows;
+use super::output::RowWriter;
 use super::{RecordsError, input, metrics};
 use crate::digest::Digest;
 
@@ -35,11 +33,32 @@ enum ImportedRow {
     },
 }
 
-/// A row and whether its responses hold more turns than the last reply.
-struct Split {
-    row: ImportedRow,
-    identical: bool,
-    longer: bool,
+/// What an import read and wrote.
+#[derive(Debug, Default, Serialize)]
+pub struct Imported {
+    /// The form the rows were read in.
+    pub format: Option<RawFormat>,
+    /// How the file is written, for example `gzip JSON Lines`.
+    pub container: String,
+    /// Rows of the file looked at; for flat OASST trees, messages.
+    pub rows: u64,
+    /// Rows written.
+    pub imported: u64,
+    /// Rows left out because they repeat an earlier one.
+    pub duplicates: u64,
+    /// Rows left out because all their responses are the same.
+    pub identical: u64,
+    /// Bad rows left out.
+    pub bad: u64,
+    /// Rows written in which no response is better than another.
+    pub tied: u64,
+    /// Rows written in which a response holds more turns than one.
+    pub part_before_last_reply: u64,
+    /// What good rows held that could not be used, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// The first ten bad rows.
+    #[serde(skip)]
+    pub problems: Option<RowError>,
 }
 
 pub(super) fn run(
@@ -48,67 +67,125 @@ pub(super) fn run(
     progress: &dyn Fn(Event),
 ) -> Result<Metrics, RecordsError> {
     let input = input(job, "data")?;
-    let Tolerant { rows, bad } = read(&input.path, input.rows.capped(spec.limit), spec)?;
-    if let Some(bad) = &bad {
-        progress(Event::Log {
-            level: Level::Warn,
-            message: format!("left out: {bad}"),
-        });
+    let range = input.rows.capped(spec.limit);
+    let imported = import_file(&input.path, range, spec, &job.output_dir.join(PAIRS))?;
+    let log = |level, message| progress(Event::Log { level, message });
+    log(Level::Info, imported.read_as());
+    if let Some(bad) = &imported.problems {
+        log(Level::Warn, format!("left out: {bad}"));
     }
-    let mut counts = Counts::default();
-    let mut seen = HashSet::new();
-    let mut kept = Vec::new();
-    for split in rows {
-        if split.identical {
-            counts.identical += 1;
-        } else if spec.deduplicate && !seen.insert(digest(&split.row)) {
-            counts.duplicates += 1;
-        } else {
-            counts.longer += usize::from(split.longer);
-            kept.push(split.row);
-        }
-    }
-    if kept.is_empty() {
-        return Err(RecordsError::Nothing {
-            action: "import",
-            path: input.path.clone(),
-            reason: format!("{} rows have identical responses", counts.identical),
-        });
-    }
-    write_rows(&job.output_dir, PAIRS, &kept)?;
-    let bad = bad.map_or(0, |bad| bad.total);
-    let Counts {
-        identical,
-        duplicates,
-        longer,
-    } = counts;
-    Ok(metrics(json!({
-        "rows": kept.len() + identical + duplicates + bad as usize,
-        "imported": kept.len(),
-        "duplicates": duplicates,
-        "identical": identical,
-        "bad": bad,
-        "part_before_last_reply": longer,
-    })))
+    Ok(metrics(json!(imported)))
 }
 
-#[derive(Default)]
-struct Counts {
-    identical: usize,
-    duplicates: usize,
-    longer: usize,
+impl Imported {
+    /// What the file was read as, in a sentence.
+    pub fn read_as(&self) -> String {
+        let form = self.format.map_or("of no known form", RawFormat::name);
+        format!("read as {form} ({})", self.container)
+    }
+}
+
+/// Imports a raw set into a new file `to`, synced to disk. Rows are written as
+/// they are read; of earlier ones only digests are kept, for `deduplicate`.
+///
+/// # Errors
+/// The set cannot be read, more of its rows are bad than `spec` tolerates,
+/// nothing is left, or `to` exists or cannot be written. What has been written
+/// by then is left in `to`.
+pub fn import_file(
+    path: &Path,
+    range: RowRange,
+    spec: &Import,
+    to: &Path,
+) -> Result<Imported, RecordsError> {
+    let mut writer = RowWriter::create(to)?;
+    let mut imported = Imported::default();
+    let mut seen = HashSet::new();
+    let mut failed = None;
+    let summary = read(path, range, spec, &mut |row| {
+        imported
+            .take(row, spec, &mut seen, &mut writer)
+            .map_err(|error| failed = Some(error))
+            .is_ok()
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    imported.rows = summary.rows;
+    imported.format = summary.format;
+    imported.container = summary.container;
+    imported.dropped = summary.dropped;
+    imported.bad = summary.bad.as_ref().map_or(0, |bad| bad.total);
+    imported.problems = summary.bad;
+    if imported.imported == 0 {
+        return Err(RecordsError::Nothing {
+            action: "import",
+            path: path.to_path_buf(),
+            reason: imported.lost(),
+        });
+    }
+    writer.finish()?;
+    Ok(imported)
+}
+
+impl Imported {
+    fn take(
+        &mut self,
+        row: RawRow,
+        spec: &Import,
+        seen: &mut HashSet<Digest>,
+        writer: &mut RowWriter,
+    ) -> Result<(), RecordsError> {
+        if row.responses.iter().all(|text| *text == row.responses[0]) {
+            self.identical += 1;
+            return Ok(());
+        }
+        let tied = row.scores.iter().all(|score| *score == row.scores[0]);
+        let longer = row.longer;
+        let line = serde_json::to_vec(&ImportedRow::from(row)).unwrap_or_default();
+        if spec.deduplicate && !seen.insert(Digest::of(&line)) {
+            self.duplicates += 1;
+            return Ok(());
+        }
+        self.tied += u64::from(tied);
+        self.part_before_last_reply += u64::from(longer);
+        self.imported += 1;
+        writer.line(&line)
+    }
+
+    /// Where the rows went if none was written.
+    fn lost(&self) -> String {
+        let mut parts = Vec::new();
+        if self.identical > 0 || self.dropped.is_empty() {
+            parts.push(format!("{} rows have identical responses", self.identical));
+        }
+        let dropped = self.dropped.iter();
+        parts
+            .extend(dropped.map(|(reason, count)| format!("{count} {}", reason.replace('_', " "))));
+        parts.join(", ")
+    }
 }
 
 /// Reads the set, unless more of its rows are bad than the stage tolerates.
-fn read(path: &Path, range: RowRange, spec: &Import) -> Result<Tolerant<Split>, RecordsError> {
-    let read = read_preferences_tolerant(path, range, split)?;
-    match read.bad {
+fn read(
+    path: &Path,
+    range: RowRange,
+    spec: &Import,
+    sink: &mut dyn FnMut(RawRow) -> bool,
+) -> Result<RawSummary, RecordsError> {
+    let options = RawOptions {
+        format: spec.format,
+        language: spec.language.clone(),
+        rating: spec.rating,
+    };
+    let summary = read_raw(path, range, &options, sink)?;
+    match summary.bad {
         Some(bad) if is_too_much(&bad, spec.max_bad_share) => Err(RecordsError::TooManyBad {
             share: 100.0 * bad.total as f64 / bad.rows as f64,
             allowed: 100.0 * spec.max_bad_share,
             rows: bad,
         }),
-        bad => Ok(Tolerant { bad, ..read }),
+        bad => Ok(RawSummary { bad, ..summary }),
     }
 }
 
@@ -116,84 +193,35 @@ fn is_too_much(bad: &RowError, allowed: f64) -> bool {
     bad.total == bad.rows || bad.total as f64 > allowed * bad.rows as f64
 }
 
-/// [`read`] for the check before anything runs.
+/// [`read`] for the check before anything runs: keeps no row.
 pub(super) fn check(path: &Path, range: RowRange, spec: &Import) -> Result<(), RecordsError> {
-    read(path, range, spec).map(drop)
+    read(path, range, spec, &mut |_| true).map(drop)
 }
 
-fn digest(row: &ImportedRow) -> Digest {
-    Digest::of(serde_json::to_string(row).unwrap_or_default().as_bytes())
-}
-
-/// Splits full dialogues into the prompt they share and what follows it.
-fn split(row: PreferenceRow) -> Result<Split, Reason> {
-    let (prompt, responses, longer) = match row.body {
-        PreferenceBody::Replies { prompt, responses } => (prompt, responses, false),
-        PreferenceBody::Texts(texts) => split_texts(&texts)?,
-    };
-    let identical = responses.iter().all(|response| *response == responses[0]);
-    let row = match (<[String; 2]>::try_from(responses), &row.scores[..]) {
-        (Ok([chosen, rejected]), [a, b]) if a > b => ImportedRow::Pair {
+impl From<RawRow> for ImportedRow {
+    fn from(row: RawRow) -> Self {
+        let RawRow {
             prompt,
-            chosen,
-            rejected,
-        },
-        (Ok([rejected, chosen]), [a, b]) if a < b => ImportedRow::Pair {
-            prompt,
-            chosen,
-            rejected,
-        },
-        (responses, _) => ImportedRow::Ranked {
-            prompt,
-            responses: responses.map_or_else(|responses| responses, Vec::from),
-            scores: row.scores,
-        },
-    };
-    Ok(Split {
-        row,
-        identical,
-        longer,
-    })
-}
-
-/// The longest dialogue all texts begin with, as far as its last user message,
-/// and the rest of each text, byte for byte. True if a rest holds more than
-/// one reply: the dialogues part before their last one.
-fn split_texts(texts: &[String]) -> Result<(Vec<Message>, Vec<String>, bool), Reason> {
-    let dialogues: Vec<_> = texts.iter().map(|text| dialogue::parse(text)).collect();
-    let dialogues: Vec<_> = dialogues
-        .into_iter()
-        .collect::<Option<_>>()
-        .ok_or_else(|| {
-            Reason::new("a text is no published dialogue").hint(
-                "dialogues begin with \"\\n\\nHuman:\" or \"## Human:\"; plain texts go into \
-             `prompt`, `chosen` and `rejected` and need no import",
-            )
-        })?;
-    let first = &dialogues[0];
-    let mut shared = first.len();
-    for other in &dialogues[1..] {
-        let same = first.iter().zip(other).take_while(|(a, b)| a == b);
-        shared = shared.min(same.count());
-    }
-    // The prompt ends with the user: a reply all share is a response all give.
-    while shared > 0 && first[shared - 1].role != "user" {
-        shared -= 1;
-    }
-    if shared == 0 {
-        return Err(Reason::new(
-            "the responses share no prompt: they part in the first message",
-        ));
-    }
-    let mut responses = Vec::new();
-    for (text, dialogue) in texts.iter().zip(&dialogues) {
-        match dialogue.get(shared) {
-            Some(reply) if reply.role == "assistant" && !reply.content.trim().is_empty() => {
-                responses.push(text[dialogue::content_start(text, shared)..].to_owned());
-            }
-            _ => return Err(Reason::new("a response is empty")),
+            responses,
+            scores,
+            ..
+        } = row;
+        match (<[String; 2]>::try_from(responses), &scores[..]) {
+            (Ok([chosen, rejected]), [a, b]) if a > b => Self::Pair {
+                prompt,
+                chosen,
+                rejected,
+            },
+            (Ok([rejected, chosen]), [a, b]) if a < b => Self::Pair {
+                prompt,
+                chosen,
+                rejected,
+            },
+            (responses, _) => Self::Ranked {
+                prompt,
+                responses: responses.map_or_else(|responses| responses, Vec::from),
+                scores,
+            },
         }
     }
-    let longer = dialogues.iter().any(|d| d.len() > shared + 1);
-    Ok((first[..shared].to_vec(), responses, longer))
 }

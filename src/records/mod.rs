@@ -9,6 +9,7 @@ mod check;
 mod error;
 mod import;
 mod output;
+mod published;
 mod select;
 mod tokenizer;
 
@@ -19,7 +20,9 @@ use moreline_protocol::spec::StageSpec;
 pub use best_of::expected_best;
 pub use check::{check_inputs, missing_inputs};
 pub use error::RecordsError;
+pub use import::{Imported, import_file};
 pub(crate) use output::write_rows;
+pub use published::write_published;
 
 /// Runs a `select` or `import` stage: writes its output into the job's output
 /// directory and returns its metrics.

@@ -46,3 +46,39 @@ fn every_experiment_can_be_planned() {
         );
     }
 }
+
+/// The paper's study can be planned by whoever has neither its models nor its
+/// data: the plan says what is missing.
+#[test]
+fn the_papers_plan_says_what_is_missing() {
+    let paper = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/paper");
+    let mut found = Vec::new();
+    experiments(&paper, &mut found);
+    assert_eq!(found.len(), 5, "{found:?}");
+    let toy = Toy::new();
+    toy.write("site.toml", "cache = \"cache\"\n");
+    for path in found {
+        let file = path.to_str().expect("UTF-8");
+        let somewhere = ["--set", "vars.data=nowhere", "--set", "vars.models=nowhere"];
+        let plan = ["plan", file, "--site", "site.toml", "--json", "--exit-code"];
+        let (plan, code) = toy.json(&[&plan[..], &somewhere].concat());
+        assert_eq!(code, 2, "{file}");
+        let stages = plan["stages"].as_array().expect("stages");
+        let state = |name: &str| {
+            let stage = stages.iter().find(|stage| stage["name"] == name);
+            stage.unwrap_or_else(|| panic!("{file}: {name}")).clone()
+        };
+        // Two methods, a model for each of five sets, and their evaluations.
+        assert!(stages.len() >= 14, "{file}: {}", stages.len());
+        let reward = state("reward:more");
+        assert_eq!(reward["state"], "missing-input", "{file}: {reward}");
+        let why = reward["why"].as_str().expect("a reason");
+        assert!(
+            why.contains("nowhere/helpful.train.json does not exist"),
+            "{why}"
+        );
+        assert_eq!(state("single:summ")["state"], "missing-input");
+        let evaluated = state("evaluate:uniform");
+        assert_eq!(evaluated["state"], "missing-input", "{evaluated}");
+    }
+}

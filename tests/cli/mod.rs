@@ -8,6 +8,7 @@ mod doctor;
 mod experiments;
 mod fixture;
 mod formatting;
+mod importing;
 mod interrupt;
 mod json;
 mod metrics;

@@ -15,9 +15,9 @@ use moreline::engine::{
 };
 use moreline::event::{Outcome, RunEvent};
 use moreline::store::{Collected, Policy, StoreError};
-use moreline_protocol::artifact::EXAMPLES;
+use moreline_protocol::artifact::outputs;
 use moreline_protocol::event::{Event, Metrics};
-use moreline_protocol::job::{Job, RowRange};
+use moreline_protocol::job::Job;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -44,7 +44,7 @@ impl StageRunner for Runner {
         _: &dyn Fn(Event),
     ) -> Result<Metrics, StageFailure> {
         let input = fs::read(&job.inputs[0].path).map_err(|e| StageFailure::new(e.to_string()))?;
-        fs::write(job.output_dir.join(EXAMPLES), input)
+        fs::write(job.output_dir.join(outputs(&job.spec)[0].name), input)
             .map_err(|e| StageFailure::new(e.to_string()))?;
         Ok(Metrics::new())
     }
@@ -110,7 +110,7 @@ impl Fixture {
         let root = root.to_owned();
         let rows = |name: &str| RowsDecl {
             path: root.join(name),
-            rows: RowRange::default(),
+            ..RowsDecl::default()
         };
         let source = ModelSource::Path(root.join("model.gguf"));
         let experiment = Experiment {
@@ -120,6 +120,7 @@ impl Fixture {
             models: BTreeMap::from([("base".into(), ModelDecl { source })]),
             data: BTreeMap::from([("helpful".into(), rows("helpful.jsonl"))]),
             prompts: BTreeMap::from([("questions".into(), rows("prompts.jsonl"))]),
+            responses: BTreeMap::new(),
             stages: vec![
                 stage(
                     "rm",

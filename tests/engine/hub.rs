@@ -6,11 +6,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use moreline::config::{ModelDecl, ModelSource};
+use moreline::config::{HubFile, ModelDecl, ModelSource, RowsDecl};
 use moreline::digest::Digest;
 use moreline::engine::{self, EngineError, Environment, RunOptions, RunSummary, Selection, Silent};
 
-use super::fixture::{Fixture, Runner};
+use serde_json::json;
+
+use super::fixture::{Fixture, Runner, stage};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -91,6 +93,14 @@ fn respond(mut stream: &TcpStream, request: &Request, manners: Manners) -> std::
     }
     let body = if path.starts_with("/api/models/org/name/revision/main") {
         listing().into_bytes()
+    } else if path.starts_with("/api/datasets/org/set/revision/main") {
+        let size = ROWS.len();
+        format!(
+            r#"{{"sha":"{COMMIT}","siblings":[{{"rfilename":"train/rows.jsonl","size":{size}}}]}}"#
+        )
+        .into_bytes()
+    } else if path.ends_with("/train/rows.jsonl") {
+        ROWS.into()
     } else if path.ends_with("/config.json") {
         b"{}".to_vec()
     } else if let Manners::Redirects(port) = manners {
@@ -285,5 +295,72 @@ fn an_unknown_model_is_named() {
     assert!(
         message.contains("404") && message.contains("HF_TOKEN"),
         "{message}"
+    );
+}
+
+const ROWS: &str = "{\"chosen\":\"\\n\\nHuman: a\\n\\nAssistant: b\",\"rejected\":\"\\n\\nHuman: a\\n\\nAssistant: c\"}\n";
+
+/// A stage that imports a file of the hub, which the server knows as
+/// `train/rows.jsonl` of `org/set`.
+fn importing(sha256: Digest) -> Fixture {
+    let mut fixture = Fixture::new();
+    let file = HubFile {
+        repo: "org/set".into(),
+        revision: "main".into(),
+        file: "train/rows.jsonl".into(),
+    };
+    let raw = RowsDecl {
+        path: file.to_string().into(),
+        sha256: Some(sha256),
+        hub: Some(file),
+        ..RowsDecl::default()
+    };
+    fixture.experiment.data.insert("raw".into(), raw);
+    let import = stage("gen", json!({"kind": "import", "data": "raw"}));
+    fixture.experiment.stages = vec![import];
+    fixture
+}
+
+#[test]
+fn a_file_of_a_data_set_is_fetched_once_and_known_before() {
+    let digest = Digest::of(ROWS.as_bytes());
+    let (fixture, server) = (importing(digest), Server::start(Manners::Good));
+    // Its digest is in the experiment: the key needs no network.
+    assert_eq!(fixture.why("gen"), "no result yet");
+    assert!(run(&fixture, server.port, false).unwrap().is_complete());
+    let file = fixture
+        .cache()
+        .join(format!("hub/datasets--org--set/{digest}/rows.jsonl"));
+    assert_eq!(fs::read_to_string(file).unwrap(), ROWS);
+    assert_eq!(server.requests("/datasets/org/set/resolve/").len(), 1);
+    assert!(run(&fixture, server.port, true).unwrap().is_complete());
+    assert_eq!(server.requests("/datasets/org/set/resolve/").len(), 1);
+}
+
+#[test]
+fn a_file_of_a_data_set_is_the_one_that_was_meant() {
+    let (fixture, server) = (
+        importing(Digest::of(b"other")),
+        Server::start(Manners::Good),
+    );
+    let message = run(&fixture, server.port, false).unwrap_err().to_string();
+    let found = Digest::of(ROWS.as_bytes());
+    assert!(message.contains(&format!("is {found}, not ")), "{message}");
+    assert!(!fixture.cache().join("hub").exists() || server.requests("resolve").len() == 1);
+    let message = run(&fixture, server.port, true).unwrap_err().to_string();
+    assert!(message.contains("name it as the set's `path`"), "{message}");
+}
+
+#[test]
+fn a_local_file_can_be_held_to_its_digest_too() {
+    let mut fixture = Fixture::new();
+    let rows = fixture.experiment.data.get_mut("helpful").unwrap();
+    rows.sha256 = Some(Digest::of(b"other"));
+    let planned = fixture.planned();
+    assert_eq!(planned[0], "rm=missing-input");
+    assert!(
+        fixture.why("rm").contains("as its `sha256` says"),
+        "{}",
+        fixture.why("rm")
     );
 }

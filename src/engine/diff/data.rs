@@ -29,6 +29,8 @@ pub enum DataKind {
     Data,
     /// A prompt set.
     Prompts,
+    /// Responses made elsewhere.
+    Responses,
     /// A model.
     Model,
     /// What a stage gave, and another takes.
@@ -41,6 +43,7 @@ impl DataKind {
         match self {
             Self::Data => "data",
             Self::Prompts => "prompts",
+            Self::Responses => "responses",
             Self::Model => "model",
             Self::Output => "output",
         }

@@ -202,6 +202,7 @@ fn sources(
     for (kind, tables) in [
         (DataKind::Data, &experiment.data),
         (DataKind::Prompts, &experiment.prompts),
+        (DataKind::Responses, &experiment.responses),
     ] {
         sources.extend(tables.iter().map(|(name, table)| {
             let source = SideSource {

@@ -10,6 +10,7 @@ fn rows(path: &Path, limit: Option<u64>) -> RowsDecl {
     RowsDecl {
         path: path.to_owned(),
         rows: RowRange { offset: 0, limit },
+        ..RowsDecl::default()
     }
 }
 
@@ -55,6 +56,7 @@ fn every_bad_input_is_found_once() {
             ("missing".into(), rows(&dir.path().join("none.json"), None)),
         ]),
         prompts: BTreeMap::from([("ask".into(), rows(&prompts, None))]),
+        responses: BTreeMap::new(),
         stages: vec![
             stage(
                 "rm",
@@ -105,6 +107,7 @@ fn parts_that_a_model_does_not_have_are_found_before_anything_runs() {
         ]),
         data: BTreeMap::new(),
         prompts: BTreeMap::new(),
+        responses: BTreeMap::new(),
         stages: vec![
             train("a", "train-reward", "llama", lora("qkv")),
             train("b", "sft", "neox", lora("gate")),
@@ -129,4 +132,49 @@ fn parts_that_a_model_does_not_have_are_found_before_anything_runs() {
     train `b`: a GPTNeoX model has no matrix `gate` to adapt (its `targets` are `qkv`, `o`, `up`, `down`)
     train `c`: `train_blocks = 0` trains the head alone, but this head is the embedding (set it to 1 or more, or use `lora`)
     ");
+}
+
+#[test]
+fn responses_made_elsewhere_are_checked_for_the_models_that_take_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("samples.jsonl");
+    let dialogue = "{\"query\": \"\\n\\nHuman: q\\n\\nAssistant:\", \"sample_0\": \" a\"}\n";
+    let twice = "{\"query\": \"a <sep> b\", \"sample_0\": \"a\", \"sample_2\": \"b\"}\n";
+    let check = |content: &str, template: &str| {
+        fs::write(&path, content).unwrap();
+        let experiment = Experiment {
+            path: dir.path().join("e.toml"),
+            name: "e".into(),
+            title: None,
+            models: BTreeMap::new(),
+            data: BTreeMap::new(),
+            prompts: BTreeMap::new(),
+            responses: BTreeMap::from([("samples".into(), rows(&path, None))]),
+            stages: vec![
+                stage(
+                    "rm",
+                    json!({"kind": "train-reward", "model": "lm", "data": "d", "template": template}),
+                ),
+                stage(
+                    "scored",
+                    json!({"kind": "score", "model": "rm@step-5", "responses": "samples"}),
+                ),
+            ],
+            smoke: false,
+        };
+        check_inputs(&experiment, &NothingKnown)
+    };
+    assert!(check(dialogue, "auto").is_empty());
+    let [problem] = &check(dialogue, "raw")[..] else {
+        panic!("one problem");
+    };
+    assert!(problem.message.contains("line 1"), "{problem}");
+    assert!(problem.hint.as_ref().unwrap().contains("human-assistant"));
+    let [problem] = &check(twice, "auto")[..] else {
+        panic!("one problem");
+    };
+    assert!(
+        problem.message.contains("`sample_2` without `sample_1`"),
+        "{problem}"
+    );
 }

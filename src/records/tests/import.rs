@@ -119,9 +119,17 @@ fn tolerated_bad_rows_are_counted_and_told() {
         (&metrics["bad"], &metrics["imported"], &metrics["rows"]),
         (&json!(5), &json!(4), &json!(9))
     );
-    let [Event::Log { message, .. }] = &events.borrow()[..] else {
-        panic!("one line of the log: {events:?}");
+    let [
+        Event::Log {
+            message: read_as, ..
+        },
+        Event::Log { message, .. },
+    ] = &events.borrow()[..]
+    else {
+        panic!("two lines of the log: {events:?}");
     };
+    assert_eq!(read_as, "read as hh-rlhf (JSON Lines)");
+    assert_eq!(metrics["format"], "hh-rlhf");
     insta::assert_snapshot!(message.replace(&format!("{}/", dir.path().display()), ""));
 }
 
@@ -137,4 +145,62 @@ fn too_many_bad_rows_fail() {
         shown(&run_stage(&job, &|_| {}).unwrap_err(), dir.path())
     });
     insta::assert_snapshot!(messages.join("\n\n"));
+}
+
+/// The published code divides scores by the largest, which turns negative ones
+/// round, and keeps the first two responses.
+#[test]
+fn negative_scores_keep_their_order_and_no_response_is_cut() {
+    let dialogue = |reply: &str| format!("\n\nHuman: q\n\nAssistant: {reply}");
+    let texts = ["worse", "better", "best"].map(dialogue);
+    let rows = [
+        json!({"text": texts[..2], "score": [-2.0, -1.0]}),
+        json!({"text": texts, "score": [-2.0, -1.0, -0.5]}),
+    ];
+    let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let (_dir, job) = job("data", &text, spec(json!({})));
+    let metrics = run_stage(&job, &|_| {}).unwrap();
+    assert_eq!(
+        (&metrics["format"], &metrics["imported"]),
+        (&json!("more"), &json!(2))
+    );
+    let rows = output(&job, PAIRS);
+    assert_eq!(
+        rows[0],
+        json!({"prompt": [user("q")], "chosen": "better", "rejected": "worse"})
+    );
+    assert_eq!(rows[1]["responses"], json!(["worse", "better", "best"]));
+    assert_eq!(rows[1]["scores"], json!([-2.0, -1.0, -0.5]));
+}
+
+#[test]
+fn what_sound_rows_hold_in_vain_is_counted() {
+    let reply = |text: &str, rank: Value| json!({"role": "assistant", "text": text, "rank": rank});
+    let tree = |replies: Value| json!({"message_tree_id": "t", "prompt": {"role": "prompter", "text": "q", "lang": "en", "replies": replies}});
+    let ranked = json!([
+        reply("a", 1.into()),
+        reply("b", 0.into()),
+        reply("c", Value::Null)
+    ]);
+    let one = json!([reply("a", 0.into())]);
+    let text = format!("{}\n{}\n", tree(ranked), tree(one.clone()));
+    let (_dir, job) = job(
+        "data",
+        &text,
+        spec(json!({"format": "oasst", "language": "en"})),
+    );
+    // Their replies have no language, so nothing is left.
+    let error = run_stage(&job, &|_| {}).unwrap_err().to_string();
+    assert!(error.contains("4 messages in other languages"), "{error}");
+    let (_dir, job) = super::job("data", &text, spec(json!({})));
+    let metrics = run_stage(&job, &|_| {}).unwrap();
+    assert_eq!(
+        (&metrics["rows"], &metrics["imported"]),
+        (&json!(2), &json!(1))
+    );
+    assert_eq!(
+        metrics["dropped"],
+        json!({"unranked_replies": 1, "prompts_with_fewer_than_two_ranked_replies": 1})
+    );
+    assert_eq!(output(&job, PAIRS)[0]["chosen"], "b");
 }

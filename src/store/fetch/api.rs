@@ -26,6 +26,8 @@ pub(super) struct Api {
     base: String,
     token: Option<HeaderValue>,
     pub(super) model: HubModel,
+    /// What to do without a network.
+    without: &'static str,
 }
 
 /// A model's files at a commit.
@@ -72,8 +74,12 @@ impl Api {
             problem,
             hint: hint.into(),
         };
+        let without = match model.repo.starts_with("datasets/") {
+            true => OFFLINE_FILE,
+            false => OFFLINE,
+        };
         if hub.offline {
-            return Err(error("it is not in the cache".into(), OFFLINE));
+            return Err(error("it is not in the cache".into(), without));
         }
         let url = reqwest::Url::parse(base).map_err(|e| {
             let shown = redact::url(base);
@@ -103,15 +109,36 @@ impl Api {
             base: base.to_owned(),
             token,
             model: model.clone(),
+            without,
         })
     }
 
     /// The model's commit and the files of it that matter.
     pub(super) fn list(&self) -> Result<Listing, StoreError> {
+        let listing = self.ask("models/")?;
+        self.choose(listing)
+    }
+
+    /// One file of a data set, and the commit it is of.
+    pub(super) fn find(&self, file: &str) -> Result<(String, RemoteFile), StoreError> {
+        let listing = self.ask("")?;
+        let commit = self.commit(&listing)?;
+        let found = listing.siblings.into_iter().find(|f| f.rfilename == file);
+        match found {
+            Some(found) => Ok((commit, self.remote(found)?)),
+            None => Err(self.error(
+                format!("it holds no file {file}"),
+                "check its path in the repository",
+            )),
+        }
+    }
+
+    /// What the hub says of a repository at a revision.
+    fn ask(&self, kind: &str) -> Result<RawListing, StoreError> {
         use std::io::Read;
         let HubModel { repo, revision } = &self.model;
         let revision = revision.replace('/', "%2F");
-        let path = format!("api/models/{repo}/revision/{revision}?blobs=true");
+        let path = format!("api/{kind}{repo}/revision/{revision}?blobs=true");
         let response = self.get(&path).send().map_err(|e| self.offline(&e))?;
         let response = self.accept(response)?;
         let mut bytes = Vec::new();
@@ -119,17 +146,21 @@ impl Api {
             .take(MAX_LISTING)
             .read_to_end(&mut bytes)
             .map_err(|e| self.error(e.to_string(), "try again"))?;
-        let listing: RawListing = serde_json::from_slice(&bytes)
-            .map_err(|e| self.error(format!("the hub's answer makes no sense: {e}"), ""))?;
-        self.choose(listing)
+        serde_json::from_slice(&bytes)
+            .map_err(|e| self.error(format!("the hub's answer makes no sense: {e}"), ""))
     }
 
-    fn choose(&self, listing: RawListing) -> Result<Listing, StoreError> {
+    fn commit(&self, listing: &RawListing) -> Result<String, StoreError> {
         let hex = listing.sha.bytes().all(|byte| byte.is_ascii_hexdigit());
         if listing.sha.len() < 7 || !hex {
             let problem = format!("the hub names no commit but `{}`", listing.sha);
             return Err(self.error(problem, ""));
         }
+        Ok(listing.sha.clone())
+    }
+
+    fn choose(&self, listing: RawListing) -> Result<Listing, StoreError> {
+        let commit = self.commit(&listing)?;
         let chosen = listing
             .siblings
             .into_iter()
@@ -147,7 +178,6 @@ impl Api {
                 "name a revision that does, or convert it and give the directory as `source`",
             ));
         }
-        let commit = listing.sha;
         Ok(Listing { commit, files })
     }
 
@@ -193,7 +223,7 @@ impl Api {
     }
 
     pub(super) fn offline(&self, error: &reqwest::Error) -> StoreError {
-        self.error(chain(error), OFFLINE)
+        self.error(chain(error), self.without)
     }
 
     pub(super) fn error(&self, problem: String, hint: &str) -> StoreError {
@@ -207,6 +237,9 @@ impl Api {
 
 const OFFLINE: &str = "run once with a network, or put its files (config.json, tokenizer.json, \
     *.safetensors) into a directory and name that as the model's `source`";
+
+const OFFLINE_FILE: &str = "run once with a network, or download the file and name it as the \
+    set's `path`";
 
 /// Files at the top of the repository that a model is made of.
 fn counts(path: &str) -> bool {

@@ -1,4 +1,5 @@
-//! Models from a hub: pinned to a commit, fetched once, checked, kept.
+//! Models and files from a hub: pinned to a commit or a digest, fetched once,
+//! checked, kept.
 //!
 //! A branch or tag is resolved to a commit the first time and written to a
 //! lock file beside the experiment, with the digest of every file; from then
@@ -16,6 +17,7 @@ pub use lockfile::{ModelLock, PinnedModel};
 
 use super::durable::make_dir;
 use super::{Lock, ManifestEntry, Store, StoreError};
+use crate::config::HubFile;
 use crate::digest::Digest;
 use crate::event::RunEvent;
 use api::{Api, RemoteFile};
@@ -124,6 +126,53 @@ impl Store {
             api.download(&pinned.commit, &file, &path, watch)?;
         }
         Ok(dir)
+    }
+
+    /// Where a file of a data set lies once it is fetched. Its name stays, for
+    /// messages; what tells it from others is its digest.
+    pub fn hub_file(&self, file: &HubFile, digest: &Digest) -> PathBuf {
+        let repo = format!("datasets--{}", file.repo.replace('/', "--"));
+        let name = file.file.rsplit('/').next().unwrap_or_default();
+        let dir = self.root.join("hub").join(repo).join(digest.to_string());
+        dir.join(name)
+    }
+
+    /// Fetches a file of a data set, unless it is there.
+    pub fn fetch_file(
+        &self,
+        hub: &Hub,
+        file: &HubFile,
+        digest: &Digest,
+        watch: &FetchWatch<'_>,
+    ) -> Result<PathBuf, StoreError> {
+        let to = self.hub_file(file, digest);
+        if self.digest_file(&to).is_ok_and(|found| found == *digest) {
+            return Ok(to);
+        }
+        let model = HubModel {
+            repo: format!("datasets/{}", file.repo),
+            revision: file.revision.clone(),
+        };
+        let api = Api::new(hub, &model)?;
+        let (commit, remote) = api.find(&file.file)?;
+        let _lock = self.hub_lock(&model, watch)?;
+        if let Some(dir) = to.parent() {
+            make_dir(dir)?;
+        }
+        // What the hub says of a file it keeps elsewhere saves a download.
+        let found = match remote.sha256 {
+            Some(other) if other != *digest => other,
+            _ => api.download(&commit, &remote, &to, watch)?.0,
+        };
+        if found == *digest {
+            return Ok(to);
+        }
+        let _ = std::fs::remove_file(&to);
+        let problem = format!("the SHA-256 of {} is {found}, not {digest}", file.file);
+        Err(api.error(
+            problem,
+            "another revision may be meant; if this one is, mend `sha256`",
+        ))
     }
 
     fn has_file(&self, dir: &std::path::Path, entry: &ManifestEntry) -> bool {

@@ -26,7 +26,7 @@ pub struct RowError {
 /// One thing wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowProblem {
-    /// Line, from 1; absent if the whole file is meant.
+    /// Line, from 1; absent if the whole file is meant, or the file has no lines.
     pub line: Option<u64>,
     /// Column in bytes, from 1, for malformed JSON.
     pub column: Option<u64>,
@@ -105,6 +105,8 @@ impl fmt::Display for RowProblem {
                 write!(f, " (row {record})")?;
             }
             write!(f, ": ")?;
+        } else if let Some(record) = self.record {
+            write!(f, "row {record}: ")?;
         }
         write!(f, "{}", self.reason)
     }

@@ -117,7 +117,8 @@ pub(crate) fn number(name: &str, value: &Value) -> Result<f64, Reason> {
     }
 }
 
-fn list(name: &str, value: Value) -> Result<Vec<Value>, Reason> {
+/// A list of anything.
+pub(crate) fn list(name: &str, value: Value) -> Result<Vec<Value>, Reason> {
     match value {
         Value::Array(items) => Ok(items),
         other => Err(Reason::new(format!(

@@ -1,12 +1,15 @@
 //! Readers of row files: preference sets, prompt sets, examples and responses.
 //!
-//! A file is a JSON array or JSON Lines, either of them gzipped (told by its
-//! content, not its name). Files are streamed: one row's text is held at a
+//! A file is a JSON array or JSON Lines, either of them in gzip or zstd (told by
+//! its content, not its name). Files are streamed: one row's text is held at a
 //! time besides the rows returned. A [`RowRange`] counts rows; the rows
 //! outside it are passed over and neither parsed nor checked.
 //!
 //! Rows are checked as they are read, and the first ten bad ones are reported
 //! together, each with its line: see [`RowError`].
+//!
+//! [`raw`] reads public sets in forms of their own, and Parquet; [`published`]
+//! writes responses as the published programs read them.
 
 mod elements;
 mod error;
@@ -14,9 +17,13 @@ mod example;
 mod fields;
 mod preference;
 mod prompt;
+pub mod published;
+pub mod raw;
 mod read;
 mod response;
+mod separator;
 mod source;
+mod split;
 
 use std::path::Path;
 
@@ -109,8 +116,8 @@ fn undecided(path: &Path, rows: usize) -> RowError {
 /// As those.
 pub fn check_preference_file(path: &Path, range: RowRange) -> Result<(), RowError> {
     let mut decided = false;
-    let rows = read::read("preference set", path, range, |value, line| {
-        decided |= preference::parse(value, line)?.is_decided();
+    let rows = read::read("preference set", path, range, |value, at| {
+        decided |= preference::parse(value, at)?.is_decided();
         Ok(())
     })?;
     if decided {
@@ -161,15 +168,38 @@ pub fn read_examples(path: &Path, range: RowRange) -> Result<Vec<ExampleRow>, Ro
     read::read("examples", path, range, |value, _| example::parse(value))
 }
 
-/// Reads responses as `generate` and `score` write them.
+/// Finds what [`read_responses`] finds, without keeping the rows. With
+/// `no_dialogues` also published queries that are dialogues: they become
+/// messages, which a model that is fed one text as it stands cannot take.
 ///
 /// # Errors
-/// As [`read_preferences`]; also a row without responses, or two rows of the
-/// same id.
+/// As [`read_responses`].
+pub fn check_response_file(
+    path: &Path,
+    range: RowRange,
+    no_dialogues: bool,
+) -> Result<(), RowError> {
+    let mut seen = response::Seen::default();
+    seen.no_dialogues = no_dialogues;
+    read::read("responses", path, range, |value, at| {
+        response::parse(value, at, &mut seen).map(drop)
+    })
+    .map(drop)
+}
+
+/// Reads responses as `generate` and `score` write them, or in a published form:
+/// `{"text", "score"}` and `{"texts": [..], "scores": [..]}` with `<sep>` between
+/// query and answer (or a dialogue whose last turn is the answer), `{"query",
+/// "sample_0", "sample_1", ..}`, and `{"prompt", "answer": string or list}`.
+/// Rows without an `id` are numbered from 0 in the file's order.
+///
+/// # Errors
+/// As [`read_preferences`]; also a row without responses, two rows of the
+/// same id, or a text in which it is not clear where the answer begins.
 pub fn read_responses(path: &Path, range: RowRange) -> Result<Vec<ResponseRow>, RowError> {
     let mut seen = response::Seen::default();
-    read::read("responses", path, range, |value, line| {
-        response::parse(value, line, &mut seen)
+    read::read("responses", path, range, |value, at| {
+        response::parse(value, at, &mut seen)
     })
 }
 
@@ -181,30 +211,6 @@ pub fn read_responses(path: &Path, range: RowRange) -> Result<Vec<ResponseRow>, 
 /// The file cannot be read, or cut into rows.
 pub fn visit_rows(path: &Path, visit: impl FnMut(&[u8]) -> bool) -> Result<u64, RowError> {
     read::visit("rows", path, visit)
-}
-
-/// The good rows of a file, and what is wrong with the others.
-#[derive(Debug)]
-pub struct Tolerant<T> {
-    /// The good rows, in the file's order.
-    pub rows: Vec<T>,
-    /// The bad rows, if there are any: the first ten of them and their number.
-    pub bad: Option<RowError>,
-}
-
-/// Reads the preference rows that are good once `refine` has looked at them,
-/// and reports the others without failing.
-///
-/// # Errors
-/// The file cannot be read or cut into rows, or holds no row in `range`.
-pub fn read_preferences_tolerant<T>(
-    path: &Path,
-    range: RowRange,
-    mut refine: impl FnMut(PreferenceRow) -> Result<T, Reason>,
-) -> Result<Tolerant<T>, RowError> {
-    read::read_tolerant("preference set", path, range, |value, line| {
-        refine(preference::parse(value, line)?)
-    })
 }
 
 #[cfg(test)]

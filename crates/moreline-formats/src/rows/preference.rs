@@ -4,15 +4,31 @@ use moreline_protocol::rows::Message;
 use serde_json::{Map, Value};
 
 use super::fields::{self, Reason};
-use super::{PreferenceBody, PreferenceRow};
+use super::read::Position;
+use super::{PreferenceBody, PreferenceRow, separator};
 
-const FORMS: &str = "{\"text\": [..], \"score\": [..]}; \
+pub(crate) const FORMS: &str = "{\"text\": [..], \"score\": [..]}; \
     {\"prompt\", \"responses\": [..], \"scores\": [..]}; \
     {\"prompt\", \"chosen\", \"rejected\"}; \
     {\"chosen\", \"rejected\"} as full texts or message lists";
 
-/// One row, which begins on `line`.
-pub(crate) fn parse(value: Value, line: u64) -> Result<PreferenceRow, Reason> {
+/// One row of a set to train or evaluate on. Texts in which the published
+/// separator stands between query and answer are refused: fed as they are, the
+/// model would see it.
+pub(crate) fn parse(value: Value, at: Position) -> Result<PreferenceRow, Reason> {
+    let row = parse_any(value, at)?;
+    if let PreferenceBody::Texts(texts) = &row.body
+        && texts.iter().any(|text| separator::is_separated(text))
+    {
+        let what = format!("`{}` separates query and answer", separator::SEPARATOR);
+        return Err(Reason::new(what)
+            .hint("turn the file into rows with an `import` stage, or `moreline import`"));
+    }
+    Ok(row)
+}
+
+/// One row, whatever its texts hold.
+pub(crate) fn parse_any(value: Value, at: Position) -> Result<PreferenceRow, Reason> {
     let mut fields = fields::object(value)?;
     let (body, scores) = if let Some(texts) = first_of(&fields, &["text", "texts"]) {
         with_scores(&mut fields, texts, |texts, _| {
@@ -25,6 +41,7 @@ pub(crate) fn parse(value: Value, line: u64) -> Result<PreferenceRow, Reason> {
     } else {
         return Err(fields::unknown_form(&fields, FORMS));
     };
+    let line = at.line.unwrap_or(at.record);
     Ok(PreferenceRow { line, body, scores })
 }
 

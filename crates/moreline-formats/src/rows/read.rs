@@ -5,7 +5,6 @@ use std::path::Path;
 use moreline_protocol::job::RowRange;
 use serde_json::Value;
 
-use super::Tolerant;
 use super::elements::{CutError, Element, Elements};
 use super::error::{REPORTED, RowError, RowProblem};
 use super::fields::Reason;
@@ -16,35 +15,72 @@ pub(crate) fn read<T>(
     what: &'static str,
     path: &Path,
     range: RowRange,
-    parse: impl FnMut(Value, u64) -> Result<T, Reason>,
+    mut parse: impl FnMut(Value, Position) -> Result<T, Reason>,
 ) -> Result<Vec<T>, RowError> {
-    match read_tolerant(what, path, range, parse)? {
-        Tolerant { bad: Some(bad), .. } => Err(bad),
-        Tolerant { rows, bad: None } => Ok(rows),
+    let mut rows = Vec::new();
+    let streamed = stream(what, path, range, &mut |value, at| {
+        rows.push(parse(value, at)?);
+        Ok(())
+    })?;
+    match streamed.bad {
+        Some(bad) => Err(bad),
+        None => Ok(rows),
     }
 }
 
-/// [`read`], which gives the good rows beside the bad ones. It is an error all
-/// the same if the file cannot be cut into rows, or holds none in `range`.
-pub(crate) fn read_tolerant<T>(
+/// Where a row stands in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// Line it begins on, from 1; absent in files without lines.
+    pub(crate) line: Option<u64>,
+    /// Row of the file, from 1.
+    pub(crate) record: u64,
+}
+
+impl Position {
+    /// `on line 3`, or `in row 2`.
+    pub(crate) fn place(self) -> String {
+        match self.line {
+            Some(line) => format!("on line {line}"),
+            None => format!("in row {}", self.record),
+        }
+    }
+}
+
+/// What [`stream`] found.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    /// Rows looked at.
+    pub(crate) rows: u64,
+    /// What is wrong with the bad ones, if there are any.
+    pub(crate) bad: Option<RowError>,
+    /// How the file is written, for people: `gzip JSON Lines`.
+    pub(crate) container: String,
+}
+
+/// Parses the rows of `range` one after the other and keeps none. Bad rows are
+/// no error here, but a file that cannot be cut into rows is one, and so is one
+/// that holds none in `range`.
+pub(crate) fn stream(
     what: &'static str,
     path: &Path,
     range: RowRange,
-    mut parse: impl FnMut(Value, u64) -> Result<T, Reason>,
-) -> Result<Tolerant<T>, RowError> {
+    parse: &mut dyn FnMut(Value, Position) -> Result<(), Reason>,
+) -> Result<Streamed, RowError> {
     let source = source::open(what, path)?;
-    let gzip = source.gzip;
+    let packing = source.packing;
     let mut elements = Elements::new(source.reader);
-    let mut rows = Vec::new();
     let mut bad = Collector::default();
-    let end = range.limit.map(|limit| range.offset.saturating_add(limit));
+    let end = end_of(range);
     let mut record = 0;
     while end.is_none_or(|end| record < end) {
         let wanted = record >= range.offset;
         let element = match elements.next(wanted) {
             Ok(Some(element)) => element,
             Ok(None) => break,
-            Err(CutError::Io(error)) => return Err(source::unreadable(what, path, &error, gzip)),
+            Err(CutError::Io(error)) => {
+                return Err(source::unreadable(what, path, &error, packing));
+            }
             Err(error) => {
                 bad.rows += 1;
                 bad.add_cut(error, record + 1);
@@ -56,17 +92,30 @@ pub(crate) fn read_tolerant<T>(
             continue;
         }
         bad.rows += 1;
+        let at = Position {
+            line: Some(element.line),
+            record,
+        };
         let value = parse_json(&element, elements.is_array());
-        match value.and_then(|value| parse(value, element.line).map_err(|r| r.at(&element))) {
-            Ok(row) => rows.push(row),
-            Err(problem) => bad.add(problem, record),
+        if let Err(problem) = value.and_then(|value| parse(value, at).map_err(|r| r.at(&element))) {
+            bad.add(problem, record);
         }
     }
-    if rows.is_empty() && bad.total == 0 {
-        return Err(no_rows(what, path, range, record));
-    }
-    let bad = (bad.total > 0).then(|| bad.into_error(what, path));
-    Ok(Tolerant { rows, bad })
+    let written = if elements.is_array() {
+        "JSON"
+    } else {
+        "JSON Lines"
+    };
+    let container = match packing {
+        Some(packing) => format!("{} {written}", packing.name()),
+        None => written.to_owned(),
+    };
+    bad.into_streamed(what, path, range, record, container)
+}
+
+/// The row after the last of a range, from 0.
+pub(crate) fn end_of(range: RowRange) -> Option<u64> {
+    range.limit.map(|limit| range.offset.saturating_add(limit))
 }
 
 /// Cuts a file into rows without looking into them: calls `visit` with each
@@ -77,7 +126,7 @@ pub(crate) fn visit(
     mut visit: impl FnMut(&[u8]) -> bool,
 ) -> Result<u64, RowError> {
     let source = source::open(what, path)?;
-    let gzip = source.gzip;
+    let packing = source.packing;
     let mut elements = Elements::new(source.reader);
     let mut bad = Collector::default();
     loop {
@@ -89,7 +138,9 @@ pub(crate) fn visit(
                 }
             }
             Ok(None) => return Ok(bad.rows),
-            Err(CutError::Io(error)) => return Err(source::unreadable(what, path, &error, gzip)),
+            Err(CutError::Io(error)) => {
+                return Err(source::unreadable(what, path, &error, packing));
+            }
             Err(error) => {
                 let record = bad.rows + 1;
                 bad.add_cut(error, record);
@@ -115,7 +166,7 @@ fn no_rows(what: &'static str, path: &Path, range: RowRange, found: u64) -> RowE
 }
 
 /// A problem of one row and what to do about it.
-pub(crate) struct Located {
+struct Located {
     line: u64,
     column: Option<u64>,
     reason: Reason,
@@ -131,28 +182,68 @@ impl Reason {
     }
 }
 
+/// What is wrong with the rows looked at so far.
 #[derive(Default)]
-struct Collector {
+pub(crate) struct Collector {
     problems: Vec<RowProblem>,
     total: u64,
-    rows: u64,
+    /// Rows looked at.
+    pub(crate) rows: u64,
     hint: Option<String>,
 }
 
 impl Collector {
     fn add(&mut self, located: Located, record: u64) {
+        let Located {
+            line,
+            column,
+            reason,
+        } = located;
+        self.add_at(Some(line), column, record, reason);
+    }
+
+    /// Counts a bad row, and keeps what is wrong with it if it is one of the
+    /// first.
+    pub(crate) fn add_at(
+        &mut self,
+        line: Option<u64>,
+        column: Option<u64>,
+        record: u64,
+        reason: Reason,
+    ) {
         self.total += 1;
         if self.problems.len() == REPORTED {
             return;
         }
-        let Reason { text, hint } = located.reason;
+        let Reason { text, hint } = reason;
         self.hint = self.hint.take().or(hint);
         self.problems.push(RowProblem {
-            line: Some(located.line),
-            column: located.column,
+            line,
+            column,
             record: Some(record),
             reason: text,
         });
+    }
+
+    /// The end of a file of which `found` rows were seen.
+    pub(crate) fn into_streamed(
+        self,
+        what: &'static str,
+        path: &Path,
+        range: RowRange,
+        found: u64,
+        container: String,
+    ) -> Result<Streamed, RowError> {
+        let rows = self.rows;
+        if rows == 0 {
+            return Err(no_rows(what, path, range, found));
+        }
+        let bad = (self.total > 0).then(|| self.into_error(what, path));
+        Ok(Streamed {
+            rows,
+            bad,
+            container,
+        })
     }
 
     /// The file could not be cut into rows from here on.

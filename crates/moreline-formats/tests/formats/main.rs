@@ -5,6 +5,7 @@ mod damage;
 mod demo_model;
 mod directories;
 mod gguf;
+mod raw;
 mod safetensors;
 
 use std::path::PathBuf;

@@ -24,7 +24,7 @@ pub use compat::{Compat, FirstMomentum, Resampling, ScoreScale, WeightedLoss, pu
 pub use evaluate::{EvaluateReward, Judge, Perplexity};
 pub use generate::{Generate, Score};
 pub use lora::{Lora, LoraTarget};
-pub use records::{Import, Select, Strategy};
+pub use records::{Import, Rating, RawFormat, Select, Strategy};
 pub use sft::Sft;
 pub use train::TrainReward;
 pub use training::{

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::defaults::is_default;
+
 /// Choose among scored responses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -50,12 +52,84 @@ impl Strategy {
     }
 }
 
+/// How the rows of a raw preference set are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawFormat {
+    /// `chosen` and `rejected`: whole dialogues, as HH-RLHF publishes them.
+    HhRlhf,
+    /// `text` and `score` (or `texts`, `scores`): dialogues, or query and answer
+    /// with `<sep>` between them.
+    More,
+    /// TRL's `prompt`, `chosen`, `rejected` as texts or messages; without a
+    /// `prompt` it is what both begin with.
+    Trl,
+    /// `prompt`, `responses` and `scores`.
+    Moreline,
+    /// WebGPT comparisons.
+    Webgpt,
+    /// OASST message trees, nested or flat: ranked replies to one message.
+    Oasst,
+    /// Comparisons of summaries.
+    SummarizeFromFeedback,
+    /// An `instruction` and a list of scored `completions`.
+    Ultrafeedback,
+}
+
+impl RawFormat {
+    /// Every form, in the order of the documentation.
+    pub const ALL: [Self; 8] = [
+        Self::HhRlhf,
+        Self::More,
+        Self::Trl,
+        Self::Moreline,
+        Self::Webgpt,
+        Self::Oasst,
+        Self::SummarizeFromFeedback,
+        Self::Ultrafeedback,
+    ];
+
+    /// The name used in experiment files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HhRlhf => "hh-rlhf",
+            Self::More => "more",
+            Self::Trl => "trl",
+            Self::Moreline => "moreline",
+            Self::Webgpt => "webgpt",
+            Self::Oasst => "oasst",
+            Self::SummarizeFromFeedback => "summarize-from-feedback",
+            Self::Ultrafeedback => "ultrafeedback",
+        }
+    }
+}
+
+/// Which of its ratings scores a response.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rating {
+    /// `overall_score` (or `score`).
+    #[default]
+    Overall,
+    /// `fine-grained_score`, the mean of the ratings of single aspects.
+    FineGrained,
+}
+
 /// Turn a raw preference set into plain prompt, chosen and rejected rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
-    /// The raw set: JSON or JSON Lines, gzip too.
+    /// The raw set: JSON, JSON Lines, either in gzip or zstd, or Parquet.
     pub data: String,
+    /// The form of its rows; told by the first rows if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<RawFormat>,
+    /// `oasst`: take only messages of this language, for example `en`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// `ultrafeedback`: which of the ratings is the score.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rating: Rating,
     /// Largest share of bad rows to leave out, from 0 to 1; more fail the stage.
     #[serde(default)]
     #[schemars(range(min = 0, max = 1))]

@@ -88,6 +88,6 @@ fn a_gzip_that_unpacks_to_too_much_is_refused() {
     let (_dir, path) = file_of("bomb.gz", gzip(&" ".repeat(1 << 20)));
     let mut source = source::open_bounded("prompt set", &path, 100_000).unwrap();
     let error = source.reader.read_to_end(&mut Vec::new()).unwrap_err();
-    let error = source::unreadable("prompt set", &path, &error, true);
+    let error = source::unreadable("prompt set", &path, &error, Some(source::Packing::Gzip));
     insta::assert_snapshot!(shown(&error, &path));
 }

@@ -2,6 +2,7 @@ mod elements;
 mod files;
 mod forms;
 mod messages;
+mod published;
 
 use std::fs;
 use std::path::{Path, PathBuf};
