@@ -184,36 +184,37 @@ fn say(arguments: &ImportArguments, imported: &Imported) -> Result<(), CliError>
         object["problems"] = problems(imported);
         return terminal::json(&object);
     }
-    let mut lines = vec![
+    terminal::out(&summary(arguments, imported))
+}
+
+/// What was imported, and what was not, line by line.
+fn summary(arguments: &ImportArguments, imported: &Imported) -> String {
+    let mut text = format!(
+        "{}\n{} of {} rows imported to {}\n",
         imported.read_as(),
-        format!(
-            "{} of {} rows imported to {}",
-            imported.imported,
-            imported.rows,
-            shown(&arguments.output)
-        ),
-    ];
-    let counts = [
-        (imported.duplicates, "that repeat an earlier row"),
-        (imported.identical, "with identical responses"),
-        (imported.bad, "bad"),
-    ];
-    let left_out = counts.iter().filter(|(count, _)| *count > 0);
-    lines.extend(left_out.map(|(count, what)| format!("left out: {count} {what}")));
-    let dropped = imported.dropped.iter();
-    lines.extend(
-        dropped.map(|(what, count)| format!("left out: {count} {}", what.replace('_', " "))),
+        imported.imported,
+        imported.rows,
+        shown(&arguments.output)
     );
-    if imported.tied > 0 {
-        lines.push(format!("kept: {} tied", imported.tied));
+    let mut line = |fate: &str, count: u64, what: &str| {
+        if count > 0 {
+            text.push_str(&format!("{fate}: {count} {what}\n"));
+        }
+    };
+    line(
+        "left out",
+        imported.duplicates,
+        "that repeat an earlier row",
+    );
+    line("left out", imported.identical, "with identical responses");
+    line("left out", imported.bad, "bad");
+    for (what, count) in &imported.dropped {
+        line("left out", *count, &what.replace('_', " "));
     }
-    if imported.part_before_last_reply > 0 {
-        lines.push(format!(
-            "kept: {} that part before their last reply",
-            imported.part_before_last_reply
-        ));
-    }
-    terminal::out(&(lines.join("\n") + "\n"))
+    line("kept", imported.tied, "tied");
+    let longer = imported.part_before_last_reply;
+    line("kept", longer, "that part before their last reply");
+    text
 }
 
 /// The first ten bad rows.

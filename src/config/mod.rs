@@ -26,6 +26,7 @@ mod place;
 mod references;
 mod resolve;
 mod reward_rules;
+mod rows;
 mod rules;
 mod schema;
 mod site;

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use moreline_protocol::job::RowRange;
 use moreline_protocol::spec::{StageKind, StageSpec, published};
 
 use super::axes::{self, Matrix};
@@ -18,6 +17,7 @@ use super::matrix::{Cell, Expansion, StageTable};
 use super::names;
 use super::node::{Entry, Node, Table};
 use super::references;
+use super::rows;
 use super::rules;
 use super::source::{At, Sources, absolute};
 use super::suggest;
@@ -209,7 +209,7 @@ impl Resolver<'_> {
                 problems.push(empty_path(node, "path"));
                 continue;
             }
-            match self.rows_decl(&table, node, &rows) {
+            match rows::decl(&table, node, &rows, |path| self.path(node, path)) {
                 Ok(decl) => {
                     found.insert(entry.key.clone(), decl);
                 }
@@ -217,42 +217,6 @@ impl Resolver<'_> {
             }
         }
         found
-    }
-
-    fn rows_decl(&self, table: &Table, node: &Node, rows: &RowsTable) -> Result<RowsDecl, Problem> {
-        let sha256 = match (&rows.sha256, table.get("sha256")) {
-            (Some(text), Some(node)) => Some(text.parse().map_err(|error| {
-                let message = format!("{error}");
-                Problem::at(&node.at, message, "here").hint("`sha256sum FILE` prints it")
-            })?),
-            _ => None,
-        };
-        let hub = match rows.path.strip_prefix("hf:") {
-            None => None,
-            Some(name) => Some(hub::parse_file(name).map_err(|message| {
-                Problem::at(&node.at, message, "here").hint(
-                    "write hf:datasets/organisation/name/FILE, or \
-                     hf:datasets/organisation/name@revision/FILE",
-                )
-            })?),
-        };
-        if hub.is_some() && sha256.is_none() {
-            let message = "a file of the hub needs `sha256`: it says which bytes are meant";
-            return Err(Problem::at(&node.at, message, "whatever it holds?")
-                .hint("the hub shows it beside a large file; `sha256sum FILE` prints it"));
-        }
-        Ok(RowsDecl {
-            path: match &hub {
-                Some(file) => file.to_string().into(),
-                None => self.path(node, &rows.path),
-            },
-            rows: RowRange {
-                offset: rows.offset,
-                limit: rows.limit,
-            },
-            sha256,
-            hub,
-        })
     }
 
     /// A declared table, its references replaced, as its type.

@@ -31,9 +31,11 @@ pub(super) fn is_plain(format: RawFormat) -> bool {
 }
 
 type Fields = Map<String, Value>;
+/// A form, and whether a row of these fields is of it.
+type Rule = (RawFormat, fn(&Fields) -> bool);
 
 /// The forms and what tells them, those first that have what is nowhere else.
-const RULES: [(RawFormat, fn(&Fields) -> bool); 8] = [
+const RULES: [Rule; 8] = [
     (RawFormat::Webgpt, |f| {
         f.get("question").is_some_and(Value::is_object) && has(f, &["answer_0", "answer_1"])
     }),

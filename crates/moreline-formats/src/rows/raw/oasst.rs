@@ -44,20 +44,13 @@ impl Oasst {
     }
 
     fn flat(&mut self, fields: Map<String, Value>, found: &mut Found) -> Result<(), Reason> {
-        let id = |name: &str| match fields.get(name) {
-            Some(Value::String(id)) if !id.is_empty() => Ok(id.clone()),
-            other => Err(Reason::new(format!(
-                "`{name}` must be a string, it is {}",
-                fields::describe(other.unwrap_or(&Value::Null))
-            ))),
-        };
-        let tree = id("message_tree_id")?;
+        let tree = id(&fields, "message_tree_id")?;
         let parent = match fields.get("parent_id") {
             None | Some(Value::Null) => None,
-            Some(_) => Some(id("parent_id")?),
+            Some(_) => Some(id(&fields, "parent_id")?),
         };
         let message = FlatMessage {
-            id: id("message_id")?,
+            id: id(&fields, "message_id")?,
             parent,
             node: self.node(&fields, None)?,
         };
@@ -69,17 +62,15 @@ impl Oasst {
                 ))
                 .hint("sort the file by `message_tree_id`"));
             }
-            self.open = Some(FlatTree {
-                id: tree,
-                messages: Vec::new(),
-            });
         }
-        if let Some(open) = &mut self.open {
-            if open.messages.len() == MAX_MESSAGES {
-                return Err(too_many());
-            }
-            open.messages.push(message);
+        let open = self.open.get_or_insert_with(|| FlatTree {
+            id: tree,
+            messages: Vec::new(),
+        });
+        if open.messages.len() == MAX_MESSAGES {
+            return Err(too_many());
         }
+        open.messages.push(message);
         Ok(())
     }
 
@@ -140,16 +131,7 @@ impl Oasst {
         };
         let text = fields.get("text").cloned().unwrap_or(Value::Null);
         let text = fields::string("`text` of a message", text)?;
-        let rank = match field("rank") {
-            None => None,
-            // Columns with gaps come as floating-point numbers.
-            Some(rank) => Some(rank.as_u64().or_else(|| whole(rank.as_f64()?)).ok_or_else(
-                || {
-                    let what = fields::describe(rank);
-                    Reason::new(format!("`rank` must be a number from 0 on, it is {what}"))
-                },
-            )?),
-        };
+        let rank = field("rank").map(rank).transpose()?;
         Ok(Node {
             parent,
             assistant,
@@ -177,6 +159,26 @@ impl Oasst {
             _ => None,
         }
     }
+}
+
+/// An id of a message or a tree.
+fn id(fields: &Map<String, Value>, name: &str) -> Result<String, Reason> {
+    match fields.get(name) {
+        Some(Value::String(id)) if !id.is_empty() => Ok(id.clone()),
+        other => Err(Reason::new(format!(
+            "`{name}` must be a string, it is {}",
+            fields::describe(other.unwrap_or(&Value::Null))
+        ))),
+    }
+}
+
+/// A rank. Columns with gaps come as floating-point numbers.
+fn rank(value: &Value) -> Result<u64, Reason> {
+    let rank = value.as_u64().or_else(|| whole(value.as_f64()?));
+    rank.ok_or_else(|| {
+        let what = fields::describe(value);
+        Reason::new(format!("`rank` must be a number from 0 on, it is {what}"))
+    })
 }
 
 fn whole(number: f64) -> Option<u64> {
