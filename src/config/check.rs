@@ -178,8 +178,6 @@ fn bounds(key: &str, node: &Node, schema: &Schema, number: f64, text: &str) -> O
         format!("at least {min}")
     } else if let Some(min) = bound("exclusiveMinimum").filter(|min| number <= *min) {
         format!("greater than {min}")
-    } else if let Some(max) = bound("exclusiveMaximum").filter(|max| number >= *max) {
-        format!("less than {max}")
     } else if let Some(max) = largest.filter(|max| number > *max) {
         format!("at most {max}")
     } else {

@@ -170,9 +170,9 @@ pub struct TrainReward {
     /// Whether weight decay also takes norms and biases, or matrices only.
     #[serde(default = "yes")]
     pub decay_norms: bool,
-    /// AdamW's decay rates.
+    /// AdamW's decay rates, each below 1.
     #[serde(default = "betas")]
-    #[schemars(inner(range(min = 0), extend("exclusiveMaximum" = 1)))]
+    #[schemars(inner(range(min = 0, max = 0.999_999)))]
     pub betas: [f64; 2],
     /// AdamW's epsilon.
     #[serde(default = "eps")]
