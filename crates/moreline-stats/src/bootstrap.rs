@@ -248,7 +248,8 @@ mod tests {
         let once = plan.paired_difference(&first, &second).unwrap();
         assert!((found.difference.lower - once.difference.lower).abs() < 1e-12);
         assert!((found.difference.upper - once.difference.upper).abs() < 1e-12);
-        (many.0.push(vec![]), many.1.push(vec![]));
+        many.0.push(vec![]);
+        many.1.push(vec![]);
         assert_eq!(plan.clustered_difference(&many.0, &many.1), Ok(found));
         assert!(plan.clustered_difference(&[vec![]], &[vec![]]).is_err());
         assert!(plan.clustered_difference(&[vec![1.0]], &[vec![]]).is_err());

@@ -2,7 +2,8 @@
 //!
 //! - [`calibration`]: reliability bins, ECE, ACE and MCE, Brier score, NLL, temperature scaling;
 //! - [`bootstrap`], [`interval`], [`mcnemar`]: what a figure is worth, and paired comparisons;
-//! - [`pairwise`], [`agreement`]: decided pairs of responses, and Cohen's kappa;
+//! - [`pairwise`], [`agreement`], [`ensemble`]: decided pairs of responses, Cohen's kappa,
+//!   rewards of several models made one;
 //! - [`describe`], [`correlation`]: means, quantiles, histograms, Pearson and Spearman;
 //! - [`winrate`]: verdicts of a judge, length control and position bias.
 //!
@@ -14,6 +15,7 @@ pub mod bootstrap;
 pub mod calibration;
 pub mod correlation;
 pub mod describe;
+pub mod ensemble;
 mod error;
 pub mod interval;
 pub mod logistic;
