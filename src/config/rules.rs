@@ -17,6 +17,7 @@ pub(super) fn check(cell: &Cell, spec: &StageSpec) -> Vec<Problem> {
     let mut problems = match spec {
         StageSpec::TrainReward(train) => train_reward(cell, train),
         StageSpec::EvaluateReward(evaluate) => evaluate_reward(cell, evaluate),
+        StageSpec::Score(score) => several_models(cell, &score.model).into_iter().collect(),
         StageSpec::Judge(judge) => judge_mode(cell, judge),
         StageSpec::Select(select) => select_strategy(cell, select),
         StageSpec::Import(import) => import_form(cell, import),
@@ -134,7 +135,27 @@ fn adapters(cell: &Cell, spec: &Training<'_>, lora: &Lora) -> Vec<Problem> {
 }
 
 fn evaluate_reward(cell: &Cell, evaluate: &EvaluateReward) -> Vec<Problem> {
-    repeated(cell, "data", &evaluate.data).into_iter().collect()
+    let mut problems: Vec<Problem> = repeated(cell, "data", &evaluate.data).into_iter().collect();
+    problems.extend(several_models(cell, &evaluate.model));
+    let bins = evaluate.bins.counts();
+    if (1..bins.len()).any(|i| bins[..i].contains(&bins[i])) {
+        let problem = Problem::at(at(cell, "bins"), "`bins` has a number twice", "here");
+        problems.push(problem.hint("give each number of bins once"));
+    }
+    problems
+}
+
+/// Models named twice, and `combine` where there is nothing to combine.
+fn several_models(cell: &Cell, models: &OneOrMany) -> Option<Problem> {
+    if let ([_], Some(entry)) = (models.names(), cell.table.entry("combine")) {
+        let problem = Problem::at(
+            &entry.key_at,
+            "`combine` has no effect on one model",
+            "not used",
+        );
+        return Some(problem.hint("name several: model = [\"rm-a\", \"rm-b\"]"));
+    }
+    repeated(cell, "model", models)
 }
 
 /// Settings of evaluation while training that have no effect.
@@ -180,7 +201,10 @@ fn repeated(cell: &Cell, field: &str, data: &OneOrMany) -> Option<Problem> {
             format!("`{}` names `{name}` twice", cell.base),
             "again",
         )
-        .hint("name each set once"),
+        .hint(format!(
+            "name each {} once",
+            if field == "model" { "model" } else { "set" }
+        )),
     )
 }
 

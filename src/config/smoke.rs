@@ -46,25 +46,26 @@ pub(super) fn cut(experiment: &mut Experiment) {
             }
             _ => {}
         }
-        if let Some(model) = model(&mut stage.spec)
-            && let Some((name, Some(_))) = split_step(model)
-        {
-            *model = format!("{name}{STEP}1");
+        for model in models(&mut stage.spec) {
+            if let Some((name, Some(_))) = split_step(model) {
+                *model = format!("{name}{STEP}1");
+            }
         }
     }
 }
 
-/// The reference to the model a stage takes.
-fn model(spec: &mut StageSpec) -> Option<&mut String> {
+/// The references to the models a stage takes.
+fn models(spec: &mut StageSpec) -> &mut [String] {
+    use std::slice::from_mut;
     match spec {
-        StageSpec::TrainReward(spec) => Some(&mut spec.model),
-        StageSpec::EvaluateReward(spec) => Some(&mut spec.model),
-        StageSpec::Generate(spec) => Some(&mut spec.model),
-        StageSpec::Score(spec) => Some(&mut spec.model),
-        StageSpec::Sft(spec) => Some(&mut spec.model),
-        StageSpec::Perplexity(spec) => Some(&mut spec.model),
-        StageSpec::Judge(spec) => spec.model.as_mut(),
-        StageSpec::Select(_) | StageSpec::Import(_) => None,
+        StageSpec::TrainReward(spec) => from_mut(&mut spec.model),
+        StageSpec::EvaluateReward(spec) => spec.model.names_mut(),
+        StageSpec::Generate(spec) => from_mut(&mut spec.model),
+        StageSpec::Score(spec) => spec.model.names_mut(),
+        StageSpec::Sft(spec) => from_mut(&mut spec.model),
+        StageSpec::Perplexity(spec) => from_mut(&mut spec.model),
+        StageSpec::Judge(spec) => spec.model.as_mut().map(from_mut).unwrap_or_default(),
+        StageSpec::Select(_) | StageSpec::Import(_) => &mut [],
     }
 }
 

@@ -304,7 +304,7 @@ impl<'a> Names<'a> {
         Ok(StageInput {
             role: role.field,
             name,
-            label: label(role, name, &from, alone),
+            label: label(role, (name, reference), &from, alone),
             artifact,
             rows,
             from,
@@ -356,9 +356,17 @@ fn references(field: &Value) -> Vec<&str> {
     }
 }
 
-/// Sets of rows are told apart by name in metrics and records; models and
-/// responses are not.
-fn label(role: &RoleDecl, name: &str, from: &Dependency<'_>, alone: bool) -> InputLabel {
+/// Sets of rows, and several models of one stage, are told apart by name in metrics and
+/// records; a single model and responses are not.
+fn label(
+    role: &RoleDecl,
+    (name, reference): (&str, &str),
+    from: &Dependency<'_>,
+    alone: bool,
+) -> InputLabel {
+    if role.field == "model" && !alone {
+        return InputLabel::Named(reference.to_owned());
+    }
     let labels_rows = matches!(role.field, "data" | "prompts" | EVALUATE_ON);
     match from {
         Dependency::Stage { output, .. } if alone || !labels_rows => {

@@ -109,6 +109,42 @@ fn names_that_reach_results_are_keyed() {
 }
 
 #[test]
+fn several_models_are_told_apart_and_one_has_no_name() {
+    let train = json!({"kind": "train-reward", "model": "base", "data": "one", "save_every": 50});
+    let score = |model: Value| json!({"kind": "score", "model": model, "responses": "gen"});
+    let experiment = experiment(&[
+        stage("a", train.clone()),
+        stage("b", train),
+        stage(
+            "gen",
+            json!({"kind": "generate", "model": "base", "prompts": "ask"}),
+        ),
+        stage("one", score(json!("a"))),
+        stage("listed", score(json!(["a"]))),
+        stage("both", score(json!(["a@step-50", "b"]))),
+    ]);
+    let graph = Graph::new(&experiment).unwrap();
+    let labels = |index: usize| -> Vec<_> {
+        let inputs = graph.inputs(index).iter();
+        inputs.map(|input| input.label.clone()).collect()
+    };
+    let named = |name: &str| InputLabel::Named(name.into());
+    let fixed = |name: &str| InputLabel::Fixed(name.into());
+    assert_eq!(labels(3), [fixed("model"), fixed("responses")]);
+    assert_eq!(labels(4), labels(3));
+    let both = [named("a@step-50"), named("b"), fixed("responses")];
+    assert_eq!(labels(5), both);
+    assert_eq!(graph.wanted_steps(0), [50]);
+    let upstream: std::collections::BTreeSet<_> = graph.upstream(5).collect();
+    assert_eq!(upstream, [0, 1, 2].into());
+    // What is in its default, and a list of one, is as if it was not written.
+    let (one, listed) = (&experiment.stages[3].spec, &experiment.stages[4].spec);
+    let key = |spec| crate::plan::stage_key(spec, &[]);
+    assert_eq!(key(one), key(listed));
+    assert!(!serde_json::to_string(one).unwrap().contains("combine"));
+}
+
+#[test]
 fn a_step_of_a_training_is_an_edge_of_its_own() {
     let eval = |model: &str| json!({"kind": "evaluate-reward", "model": model, "data": "one"});
     let experiment = experiment(&[

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use moreline_protocol::artifact;
 use moreline_protocol::event::{Fingerprint, Metrics};
-use moreline_protocol::spec::{StageKind, StageSpec};
+use moreline_protocol::spec::{Combine, StageKind, StageSpec};
 use serde::Serialize;
 
 /// An experiment with the results it has so far.
@@ -62,6 +62,8 @@ pub struct ReportStage {
     pub outputs: BTreeMap<String, PathBuf>,
     /// Digests of its outputs by name.
     pub digests: BTreeMap<String, String>,
+    /// The sets that it read, in order: name, and what tells their rows from any others.
+    pub data: Vec<(String, String)>,
     /// What the last bits depend on, for stages run by a worker.
     pub fingerprint: Option<Fingerprint>,
     /// Why it failed, if it did.
@@ -129,6 +131,35 @@ impl ReportStage {
     /// The first name of a reference field.
     pub fn reference(&self, role: &str) -> Option<String> {
         self.references(role).into_iter().next()
+    }
+
+    /// The reward models it takes, as one name: `a`, or `a + b (min)`.
+    pub fn models(&self) -> String {
+        let names = self.references(artifact::MODEL);
+        let how = match &self.spec {
+            StageSpec::Score(spec) => spec.combine,
+            StageSpec::EvaluateReward(spec) => spec.combine,
+            _ => Combine::default(),
+        };
+        let how = match how {
+            Combine::Mean => "mean",
+            Combine::Min => "min",
+            Combine::StandardisedMean => "standardised mean",
+        };
+        match names.as_slice() {
+            [] | [_] => names.concat(),
+            several => format!("{} ({how})", several.join(" + ")),
+        }
+    }
+
+    /// What tells the rows of a set it reports on from any others.
+    pub fn data_of(&self, set: &str) -> Option<&str> {
+        let found = match self.data.as_slice() {
+            // The output of a stage has a name of its own in the results.
+            [only] => Some(only),
+            several => several.iter().find(|(name, _)| name == set),
+        };
+        found.map(|(_, rows)| rows.as_str())
     }
 
     /// Names that any of its reference fields hold, without the steps of

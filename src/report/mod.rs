@@ -13,6 +13,7 @@
 mod artifacts;
 mod build;
 mod error;
+mod evaluations;
 mod exporter;
 mod html;
 pub mod input;

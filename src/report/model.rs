@@ -214,6 +214,8 @@ pub(super) struct ReliabilityBin {
     pub(super) count: f64,
     pub(super) confidence: f64,
     pub(super) accuracy: f64,
+    /// Of the accuracy.
+    pub(super) interval: Option<(f64, f64)>,
 }
 
 /// Wins, ties, losses as one bar for each comparison.

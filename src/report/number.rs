@@ -49,6 +49,25 @@ pub(super) fn percent_interval(share: Option<f64>, low: Option<f64>, high: Optio
     }
 }
 
+/// A difference of shares in percentage points with its interval: `+1.2 [−0.5, 2.9]`.
+pub(super) fn points_interval(difference: f64, low: f64, high: f64) -> String {
+    let points = fixed(100.0 * difference, 1);
+    let sign = match points.starts_with('−') || points == NONE || points == "0.0" {
+        true => "",
+        false => "+",
+    };
+    let [low, high] = [low, high].map(|bound| fixed(100.0 * bound, 1));
+    format!("{sign}{points} [{low}, {high}]")
+}
+
+/// A p value: `0.031`, or `< 0.001`.
+pub(super) fn p_value(p: f64) -> String {
+    if p < 0.001 {
+        return "< 0.001".into();
+    }
+    fixed(p, 3)
+}
+
 /// A whole number with commas between thousands.
 pub(super) fn count(value: f64) -> String {
     let digits = fixed(value, 0);
@@ -145,6 +164,16 @@ mod tests {
             percent_interval(Some(0.645), Some(0.598), Some(0.692)),
             "64.5 % [59.8, 69.2]"
         );
+    }
+
+    #[test]
+    fn differences_have_a_sign_and_small_p_values_a_bound() {
+        assert_eq!(points_interval(0.012, -0.005, 0.0294), "+1.2 [−0.5, 2.9]");
+        assert_eq!(points_interval(-0.012, -0.03, 0.0), "−1.2 [−3.0, 0.0]");
+        assert_eq!(points_interval(0.0, -0.01, 0.01), "0.0 [−1.0, 1.0]");
+        assert_eq!(p_value(0.0306), "0.031");
+        assert_eq!(p_value(4e-6), "< 0.001");
+        assert_eq!(p_value(1.0), "1.000");
     }
 
     #[test]

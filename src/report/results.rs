@@ -8,6 +8,7 @@ use moreline_protocol::spec::StageSpec;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::evaluations::Comparison;
 use super::input::{ReportInput, ReportStage, RunFacts, StageStatus};
 
 /// Version of the form of `results.json`; raised when a field changes meaning.
@@ -23,6 +24,8 @@ pub(super) struct Results {
     /// All that depends on time and machine, but for the stages' own times.
     run: RunFacts,
     stages: Vec<StageResults>,
+    /// Reward models that were evaluated on the same records, two at a time.
+    comparisons: Vec<Comparison>,
 }
 
 /// One stage of `results.json`.
@@ -54,7 +57,7 @@ struct OutputResults {
 
 impl Results {
     /// The results, with paths relative to `dir` where they lie in it.
-    pub(super) fn new(input: &ReportInput, dir: &Path) -> Self {
+    pub(super) fn new(input: &ReportInput, comparisons: Vec<Comparison>, dir: &Path) -> Self {
         Self {
             format: FORMAT,
             experiment: input.name.clone(),
@@ -62,6 +65,7 @@ impl Results {
             smoke: input.smoke,
             run: input.run.clone(),
             stages: input.stages.iter().map(|s| stage(s, dir)).collect(),
+            comparisons,
         }
     }
 }

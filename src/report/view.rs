@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::engine::{RunSummary, RunView, StageView};
 use crate::event::Outcome;
 use crate::plan::StageState;
-use crate::store::{ActionRecord, Provenance};
+use crate::store::{ActionRecord, Provenance, RecordedInput};
 
 use super::input::{ReportInput, ReportStage, RunFacts, StageStatus};
 
@@ -86,9 +86,22 @@ fn stage(view: &StageView) -> ReportStage {
         seconds: record.map(|record| record.provenance.seconds),
         outputs: view.outputs.clone(),
         digests: digests.unwrap_or_default(),
+        data: record.map(data).unwrap_or_default(),
         fingerprint: record.and_then(|record| record.provenance.fingerprint.clone()),
         error: None,
     }
+}
+
+/// The sets a stage read: their bytes and the rows taken of them.
+fn data(record: &ActionRecord) -> Vec<(String, String)> {
+    let inputs = record.inputs.iter().filter(|input| input.role == "data");
+    let rows = |input: &RecordedInput| {
+        let limit = input.rows.limit.map_or("end".to_owned(), |l| l.to_string());
+        format!("{} {} {limit}", input.digest, input.rows.offset)
+    };
+    inputs
+        .map(|input| (input.name.clone(), rows(input)))
+        .collect()
 }
 
 /// When the newest result was made, and on which machines.

@@ -114,7 +114,7 @@ pub struct FedRow {
 }
 
 /// One record of `evaluate-reward` ([`crate::artifact::RECORDS`]).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationRow {
     /// The preference set.
     pub set: String,
@@ -122,10 +122,31 @@ pub struct EvaluationRow {
     pub row: u64,
     /// Scores of the responses in the data.
     pub scores: Vec<f64>,
-    /// Rewards of the responses.
+    /// Rewards of the responses; of several models those they combine to.
     pub rewards: Vec<f64>,
-    /// Tokens of the responses fed, prompt included.
+    /// Tokens of the responses fed, prompt included; of several models those of the first.
     pub tokens: Vec<u64>,
+    /// Rewards by each of several models.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, Vec<f64>>,
+    /// The pairs of responses whose scores differ.
+    #[serde(default)]
+    pub pairs: Vec<PairRow>,
+}
+
+/// Two responses of an [`EvaluationRow`], the one with the higher score against the other.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PairRow {
+    /// Index of the response with the higher score.
+    pub better: u64,
+    /// Index of the other.
+    pub worse: u64,
+    /// Reward of the better minus reward of the worse.
+    pub margin: f64,
+    /// Logistic function of the margin: how likely the model takes the better to be.
+    pub probability: f64,
+    /// 1 if the better has the higher reward, a half for equal rewards, else 0.
+    pub correct: f64,
 }
 
 /// One record of `perplexity` ([`crate::artifact::RECORDS`]).

@@ -72,14 +72,50 @@ impl Bootstrap {
         check_finite("a paired difference", second, 1)?;
         let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| a - b).collect();
         let sorted = self.replicates(differences.len(), |rows| Ok(mean_of(&differences, rows)))?;
+        Ok(self.against_zero(raw_mean(&differences), &sorted))
+    }
+
+    /// The mean difference `first - second` of values of which a record has several, such as
+    /// one for each pair of its responses: records are resampled whole, and the mean is that of
+    /// all values drawn. With one value a record that is [`Self::paired_difference`]. Records
+    /// without values do not count.
+    pub fn clustered_difference(
+        &self,
+        first: &[Vec<f64>],
+        second: &[Vec<f64>],
+    ) -> Result<PairedDifference> {
+        check_parallel(
+            ("the first system", first.len()),
+            ("the second system", second.len()),
+        )?;
+        let mut records = Vec::new();
+        for (a, b) in first.iter().zip(second) {
+            check_parallel(("the first record", a.len()), ("the second", b.len()))?;
+            check_finite("a paired difference", a, 0)?;
+            check_finite("a paired difference", b, 0)?;
+            if !a.is_empty() {
+                let sum: f64 = a.iter().zip(b).map(|(a, b)| a - b).sum();
+                records.push((sum, a.len() as f64));
+            }
+        }
+        let mean = |rows: &mut dyn Iterator<Item = usize>| {
+            let (sum, count) = rows
+                .map(|row| records[row])
+                .fold((0.0, 0.0), |all, own| (all.0 + own.0, all.1 + own.1));
+            sum / count
+        };
+        let sorted = self.replicates(records.len(), |rows| Ok(mean(&mut rows.iter().copied())))?;
+        Ok(self.against_zero(mean(&mut (0..records.len())), &sorted))
+    }
+
+    fn against_zero(&self, estimate: f64, sorted: &[f64]) -> PairedDifference {
         let share = |count: usize| (1 + count) as f64 / (1 + sorted.len()) as f64;
         let at_most = share(sorted.iter().filter(|mean| **mean <= 0.0).count());
         let at_least = share(sorted.iter().filter(|mean| **mean >= 0.0).count());
-        let difference = self.interval(raw_mean(&differences), &sorted);
-        Ok(PairedDifference {
-            difference,
+        PairedDifference {
+            difference: self.interval(estimate, sorted),
             p_value: (2.0 * at_most.min(at_least)).min(1.0),
-        })
+        }
     }
 
     /// The statistic of every resample, sorted.
@@ -193,6 +229,34 @@ mod tests {
             .paired_difference(&first, &first)
             .unwrap();
         assert_eq!((none.difference.estimate, none.p_value), (0.0, 1.0));
+    }
+
+    #[test]
+    fn whole_records_are_resampled() {
+        let plan = Bootstrap::default();
+        let (first, second) = (grid(60), vec![0.25; 60]);
+        let alone = |values: &[f64]| -> Vec<Vec<f64>> { values.iter().map(|v| vec![*v]).collect() };
+        assert_eq!(
+            plan.clustered_difference(&alone(&first), &alone(&second)),
+            plan.paired_difference(&first, &second)
+        );
+        // Ten copies of every value say no more than one: the interval stays.
+        let copies =
+            |values: &[f64]| -> Vec<Vec<f64>> { values.iter().map(|v| vec![*v; 10]).collect() };
+        let mut many = (copies(&first), copies(&second));
+        let found = plan.clustered_difference(&many.0, &many.1).unwrap();
+        let once = plan.paired_difference(&first, &second).unwrap();
+        assert!((found.difference.lower - once.difference.lower).abs() < 1e-12);
+        assert!((found.difference.upper - once.difference.upper).abs() < 1e-12);
+        many.0.push(vec![]);
+        many.1.push(vec![]);
+        assert_eq!(plan.clustered_difference(&many.0, &many.1), Ok(found));
+        assert!(plan.clustered_difference(&[vec![]], &[vec![]]).is_err());
+        assert!(plan.clustered_difference(&[vec![1.0]], &[vec![]]).is_err());
+        assert!(
+            plan.clustered_difference(&[vec![f64::NAN]], &[vec![1.0]])
+                .is_err()
+        );
     }
 
     #[test]

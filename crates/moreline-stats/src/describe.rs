@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result, check_finite};
+use crate::error::{Error, Result, check_count, check_finite, check_parallel};
 
 /// The arithmetic mean of at least one value.
 pub fn mean(values: &[f64]) -> Result<f64> {
@@ -44,6 +44,39 @@ pub fn quantiles(values: &[f64], qs: &[f64]) -> Result<Vec<f64>> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     Ok(qs.iter().map(|&q| sorted_quantile(&sorted, q)).collect())
+}
+
+/// Values whose keys lie between two quantiles of all keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Lowest quantile, outside the group but for the first one.
+    pub lower: f64,
+    /// Highest quantile, inside the group.
+    pub upper: f64,
+    /// The values, in their order.
+    pub values: Vec<f64>,
+}
+
+/// Parts `values` into `groups` by the quantiles (type 7) of their `keys`, 4 for quartiles.
+/// Equal keys stay together, so that groups may differ in size, and be empty.
+pub fn by_quantile(keys: &[f64], values: &[f64], groups: usize) -> Result<Vec<Group>> {
+    check_parallel(("keys", keys.len()), ("values", values.len()))?;
+    check_count("groups", groups, 1)?;
+    let shares: Vec<f64> = (0..=groups).map(|i| i as f64 / groups as f64).collect();
+    let edges = quantiles(keys, &shares)?;
+    let mut found: Vec<Group> = edges
+        .windows(2)
+        .map(|edge| Group {
+            lower: edge[0],
+            upper: edge[1],
+            values: Vec::new(),
+        })
+        .collect();
+    for (key, value) in keys.iter().zip(values) {
+        let group = edges[1..groups].partition_point(|edge| edge < key);
+        found[group].values.push(*value);
+    }
+    Ok(found)
 }
 
 /// Counts of values between fixed edges.
@@ -149,6 +182,22 @@ mod tests {
         assert!(standard_deviation(&[1.0]).is_err());
         assert!(quantile(&[], 0.5).is_err());
         assert!(quantile(&[1.0], f64::NAN).is_err());
+    }
+
+    #[test]
+    fn groups_are_cut_at_quantiles_and_keep_equal_keys_together() {
+        let keys: Vec<f64> = (1..=8).map(f64::from).collect();
+        let found = by_quantile(&keys, &keys, 4).unwrap();
+        let values: Vec<_> = found.iter().map(|group| group.values.as_slice()).collect();
+        assert_eq!(values, [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]);
+        assert_eq!((found[0].lower, found[0].upper), (1.0, 2.75));
+        let found = by_quantile(&[5.0; 6], &keys[..6], 4).unwrap();
+        let sizes: Vec<_> = found.iter().map(|group| group.values.len()).collect();
+        assert_eq!(sizes, [6, 0, 0, 0]);
+        assert!(by_quantile(&[], &[], 4).is_err());
+        assert!(by_quantile(&[1.0], &[], 4).is_err());
+        assert!(by_quantile(&[f64::NAN], &[1.0], 4).is_err());
+        assert!(by_quantile(&[1.0], &[1.0], 0).is_err());
     }
 
     #[test]

@@ -284,5 +284,11 @@ fn reward_model_weights_that_are_not_numbers() {
     run(&train_job(&bench, "train", &clear_pairs("kind", 4), 64));
     poison(&bench.path("train/model"), "score.weight");
     let job = score_job(&bench, bench.path("train/model"));
-    insta::assert_snapshot!(failure(&bench, &job));
+    let said = failure(&bench, &job);
+    let path = bench.rows("test.jsonl", &clear_pairs("kind", 2));
+    let spec = json!({"kind": "evaluate-reward", "model": "rm", "data": "kind"});
+    let model = reward_model(&bench.path("train/model"));
+    let job = bench.job("evaluate", spec, vec![model, preferences("kind", &path)]);
+    assert_eq!(said, failure(&bench, &job));
+    insta::assert_snapshot!(said);
 }

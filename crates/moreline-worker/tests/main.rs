@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod common;
+mod evaluation;
 mod forward;
 mod golden_generate;
 mod golden_models;

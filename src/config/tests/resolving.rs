@@ -181,7 +181,7 @@ fn the_matrix_multiplies_what_depends_on_it_and_nothing_else() {
         panic!("not a scoring");
     };
     assert_eq!(
-        (scored.model.as_str(), scored.responses.as_str()),
+        (scored.model.names()[0].as_str(), scored.responses.as_str()),
         ("rm:more", "sample")
     );
     let judge = experiment.stage("judge:uniform").unwrap();

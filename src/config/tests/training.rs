@@ -194,3 +194,32 @@ warmup_steps = 8
 decay_ratio = 0.3
 "#
 );
+
+message!(
+    wrong_settings_of_several_models,
+    r#"[stage.rm]
+kind = "train-reward"
+model = "base"
+data = "one"
+[stage.eval]
+kind = "evaluate-reward"
+data = "two"
+model = ["rm", "rm"]
+bins = [10, 5, 10]
+[stage.alone]
+kind = "evaluate-reward"
+data = "two"
+model = "rm"
+combine = "min"
+[stage.none]
+kind = "evaluate-reward"
+data = "two"
+model = []
+[stage.wrong]
+kind = "evaluate-reward"
+data = "two"
+model = ["rm", "one"]
+bins = 0
+combine = "median"
+"#
+);

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use moreline_protocol::artifact::{RECORDS, VERDICTS};
 use moreline_protocol::rows::{EvaluationRow, Verdict, VerdictRow};
+use moreline_stats::pairwise::{credit, pairs};
 use moreline_stats::{Bootstrap, Interval};
 use serde::de::DeserializeOwned;
 
@@ -28,7 +29,7 @@ fn rows<T: DeserializeOwned>((side, stage): (&Side, &SideStage), output: &str) -
 }
 
 /// For each set that both stages measured on the same bytes: accuracy of the
-/// second minus that of the first, paired by decided pair.
+/// second minus that of the first, paired by decided pair; records are resampled whole.
 pub(super) fn accuracies(
     a: (&Side, &SideStage),
     b: (&Side, &SideStage),
@@ -74,29 +75,16 @@ fn accuracy(old: &[EvaluationRow], new: &[EvaluationRow]) -> Option<Interval> {
     if old.len() != new.len() || !old.iter().zip(new).all(same) {
         return None;
     }
-    let correct = |rows: &[EvaluationRow]| -> Vec<f64> { rows.iter().flat_map(pairs).collect() };
-    difference(&correct(old), &correct(new))
+    let correct = |rows: &[EvaluationRow]| rows.iter().map(credits).collect::<Option<Vec<_>>>();
+    let found = Bootstrap::default().clustered_difference(&correct(new)?, &correct(old)?);
+    Some(found.ok()?.difference)
 }
 
 /// For each pair of responses of different scores 1 if the better one has the
 /// higher reward, a half for equal rewards: what `evaluate-reward` averages.
-fn pairs(row: &EvaluationRow) -> Vec<f64> {
-    let (scores, rewards) = (&row.scores, &row.rewards);
-    let count = scores.len().min(rewards.len());
-    let mut correct = Vec::new();
-    for i in 0..count {
-        for j in i + 1..count {
-            let order = scores[i].total_cmp(&scores[j]) as i8;
-            if order != 0 {
-                let margin = f64::from(order) * (rewards[i] - rewards[j]);
-                correct.push(match margin {
-                    0.0 => 0.5,
-                    margin => f64::from(u8::from(margin > 0.0)),
-                });
-            }
-        }
-    }
-    correct
+fn credits(row: &EvaluationRow) -> Option<Vec<f64>> {
+    let found = pairs(&row.scores, &row.rewards).ok()?.decided;
+    Some(found.iter().map(|pair| credit(pair.margin)).collect())
 }
 
 /// Win rate of the second minus that of the first, paired by prompt, where both
@@ -139,13 +127,15 @@ mod tests {
             scores: vec![1.0, 0.0, 0.0],
             rewards: rewards.to_vec(),
             tokens: vec![1, 1, 1],
+            ..EvaluationRow::default()
         }
     }
 
     #[test]
     fn pairs_are_counted_as_the_worker_counts_them() {
-        assert_eq!(pairs(&row(0, [1.0, 0.0, 1.0])), [1.0, 0.5]);
-        assert_eq!(pairs(&row(0, [-1.0, 0.0, -2.0])), [0.0, 1.0]);
+        assert_eq!(credits(&row(0, [1.0, 0.0, 1.0])), Some(vec![1.0, 0.5]));
+        assert_eq!(credits(&row(0, [-1.0, 0.0, -2.0])), Some(vec![0.0, 1.0]));
+        assert_eq!(credits(&row(0, [f64::NAN, 0.0, 0.0])), None);
     }
 
     #[test]

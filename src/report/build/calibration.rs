@@ -7,7 +7,7 @@ use super::super::input::ReportStage;
 use super::super::model::{Align, Block, Chart, Figure, Panel, Reliability, ReliabilityBin, Table};
 use super::super::number;
 use super::labels::short_names;
-use super::{Source, absent};
+use super::{Source, absent, scaling};
 
 pub(super) fn blocks(source: &Source<'_>) -> Vec<Block> {
     let mut stages = source.of_kind(StageKind::EvaluateReward);
@@ -29,6 +29,8 @@ pub(super) fn blocks(source: &Source<'_>) -> Vec<Block> {
         ),
         table(&stages, &names),
     ];
+    blocks.extend(scaling::by_bins(&stages, &names));
+    blocks.extend(scaling::temperatures(&stages, &names));
     for (i, (stage, name)) in stages.iter().zip(&names).enumerate() {
         let colour = source.labels.stage_colour(stage, i);
         let sets = stage.sets();
@@ -44,8 +46,9 @@ pub(super) fn blocks(source: &Source<'_>) -> Vec<Block> {
         } else {
             blocks.push(Block::Figure(Figure {
                 caption: format!(
-                    "Reliability of {name}: accuracy of each bin of confidence; the diagonal is \
-                     perfect calibration. Below, the number of pairs in each bin."
+                    "Reliability of {name}: accuracy of each bin of confidence, with Wilson's 95 % \
+                     interval; the diagonal is perfect calibration. Below, the number of pairs in \
+                     each bin."
                 ),
                 panels,
             }));
@@ -121,5 +124,6 @@ fn bin(value: &Value) -> Option<ReliabilityBin> {
         count,
         confidence: number("confidence").unwrap_or(f64::midpoint(lower, upper)),
         accuracy: number("accuracy").unwrap_or(0.0),
+        interval: number("accuracy_low").zip(number("accuracy_high")),
     })
 }

@@ -57,7 +57,7 @@ fn scored(source: &Source<'_>, blocks: &mut Vec<Block>) {
 fn by_model<'a>(stages: &[&'a ReportStage]) -> Vec<(String, Vec<&'a ReportStage>)> {
     let mut groups: Vec<(String, Vec<&ReportStage>)> = Vec::new();
     for stage in stages {
-        let model = stage.reference("model").unwrap_or_default();
+        let model = stage.models();
         match groups.iter_mut().find(|(name, _)| *name == model) {
             Some((_, group)) => group.push(stage),
             None => groups.push((model, vec![stage])),
@@ -118,7 +118,7 @@ fn score_table(stages: &[&ReportStage]) -> Block {
         .numbers(["mean of each prompt's best"]);
     for stage in stages {
         let name = |role| stage.reference(role).unwrap_or_default();
-        let mut row = vec![name("responses"), name("model")];
+        let mut row = vec![name("responses"), stage.models()];
         row.push(number::optional_count(stage.number(&["responses"])));
         row.extend(
             ["mean", "sd", "min", "max", "best_mean"]

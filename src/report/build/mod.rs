@@ -9,10 +9,13 @@ mod header;
 mod histogram;
 mod judge;
 mod labels;
+mod margins;
+mod paired;
 mod perplexity;
 mod provenance;
 mod rewards;
 mod samples;
+mod scaling;
 mod settings;
 mod stages;
 mod timings;
@@ -22,6 +25,7 @@ use std::path::Path;
 
 use moreline_protocol::spec::StageKind;
 
+use super::evaluations::Evaluations;
 use super::input::{ReportInput, ReportStage};
 use super::model::{Block, Report, Section};
 use super::results::Results;
@@ -31,6 +35,7 @@ use labels::Labels;
 struct Source<'a> {
     input: &'a ReportInput,
     labels: Labels,
+    evaluations: Evaluations,
 }
 
 impl<'a> Source<'a> {
@@ -81,12 +86,14 @@ impl Report {
         let source = Source {
             input,
             labels: Labels::new(input),
+            evaluations: Evaluations::read(input),
         };
         let section = |id, heading: &str, blocks| Section {
             id,
             heading: heading.into(),
             blocks,
         };
+        let comparisons = source.evaluations.comparisons.clone();
         Self {
             title: input.title.clone(),
             facts: header::facts(input),
@@ -117,7 +124,7 @@ impl Report {
                 section("settings", "Settings", settings::blocks(&source)),
                 section("provenance", "Provenance", provenance::blocks(&source)),
             ],
-            results: Results::new(input, dir),
+            results: Results::new(input, comparisons, dir),
         }
     }
 }

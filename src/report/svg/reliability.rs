@@ -41,6 +41,12 @@ pub(super) fn draw(reliability: &Reliability, title: &str) -> String {
             &format!("cap {}", colour(reliability.colour)),
         );
     }
+    for bin in filled() {
+        if let Some((least, most)) = bin.interval {
+            let middle = f64::midpoint(x.at(bin.lower), x.at(bin.upper));
+            canvas.line((middle, y.at(least)), (middle, y.at(most)), "whisker");
+        }
+    }
     canvas.line((x.at(low), y.at(low)), (x.at(1.0), y.at(1.0)), "reference");
     canvas.line((LEFT, BOTTOM), (RIGHT, BOTTOM), "axis");
     canvas.text(
@@ -54,12 +60,13 @@ pub(super) fn draw(reliability: &Reliability, title: &str) -> String {
 }
 
 fn tooltip(bin: &ReliabilityBin) -> String {
+    let (low, high) = bin.interval.unzip();
     format!(
         "confidence {} to {}: {} pairs, accuracy {}, mean confidence {}",
         number::fixed(bin.lower, 2),
         number::fixed(bin.upper, 2),
         number::count(bin.count),
-        number::percent(bin.accuracy),
+        number::percent_interval(Some(bin.accuracy), low, high),
         number::percent(bin.confidence)
     )
 }

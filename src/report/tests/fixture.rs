@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use moreline_protocol::event::Fingerprint;
 use moreline_protocol::rows::{
-    Finish, HistoryRow, Message, Response, ResponseRow, Verdict, VerdictRow,
+    EvaluationRow, Finish, HistoryRow, Message, Response, ResponseRow, Verdict, VerdictRow,
 };
 use moreline_protocol::spec::StageSpec;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use super::super::input::{ReportInput, ReportStage, RunFacts, StageStatus};
 /// Everything a text could try.
 pub(super) const HOSTILE: &str = "\"'><script>alert(1)</script><b>&amp; `````\n| # _x_ \u{202e}\0";
 
-const SETS: [&str; 5] = ["helpful", "harmless", "honest", "concise", "polite"];
+pub(super) const SETS: [&str; 5] = ["helpful", "harmless", "honest", "concise", "polite"];
 const PROMPTS: u64 = 64;
 
 /// Noise that is the same on every machine: a linear congruential generator
@@ -109,6 +109,7 @@ impl Maker {
                 StageStatus::Ran
             },
             digests: BTreeMap::from([("model".to_owned(), format!("{key:.12}"))]),
+            data: Vec::new(),
             key: Some(key),
             metrics: metrics.as_object().unwrap().clone(),
             seconds: Some(20.0 + number),
@@ -154,7 +155,11 @@ impl Maker {
             self.rows("history.jsonl", &history(i as u64, method == "more", true));
             let spec =
                 json!({"kind": "evaluate-reward", "model": format!("rm:{method}"), "data": SETS});
-            self.add("eval", method, spec, evaluation(i));
+            let stage = self.add("eval", method, spec, evaluation(i));
+            stage.data = SETS
+                .map(|set| (set.to_owned(), format!("digest of {set}")))
+                .into();
+            self.rows("records.jsonl", &evaluated(i as u64));
         }
         let spec =
             json!({"kind": "train-reward", "model": "smollm2", "data": "held-back", "seed": 7});
@@ -282,6 +287,34 @@ fn history(seed: u64, weighted: bool, reward: bool) -> Vec<HistoryRow> {
     rows
 }
 
+/// Records of an evaluation; those of the two methods go together.
+fn evaluated(method: u64) -> Vec<EvaluationRow> {
+    let mut noise = Noise(17);
+    let mut rows = Vec::new();
+    for set in SETS {
+        for row in 0..100 {
+            let (shared, own) = (noise.normal(), noise.normal());
+            let margin = 0.8 + shared + (0.5 + method as f64) * 0.4 * own;
+            rows.push(EvaluationRow {
+                set: set.into(),
+                row,
+                scores: vec![
+                    1.0,
+                    if set == "honest" && row == 0 {
+                        1.0
+                    } else {
+                        0.0
+                    },
+                ],
+                rewards: vec![round(margin), 0.0],
+                tokens: vec![40, 30],
+                ..EvaluationRow::default()
+            });
+        }
+    }
+    rows
+}
+
 fn evaluation(method: usize) -> Value {
     let accuracies = [
         [0.81, 0.66, 0.79, 0.88, 0.83],
@@ -297,7 +330,8 @@ fn evaluation(method: usize) -> Value {
                 let count = [22, 18, 15, 12, 10, 9, 7, 5, 2, 0][bin as usize];
                 let gap = 0.05 * (f64::from(bin) - 4.0) / 4.0 * if i % 2 == 0 { 1.0 } else { -1.5 };
                 json!({"lower": round(lower), "upper": round(lower + 0.05), "count": count,
-                    "confidence": round(lower + 0.02), "accuracy": round((lower + 0.02 + gap).min(1.0))})
+                    "confidence": round(lower + 0.02), "accuracy": round((lower + 0.02 + gap).min(1.0)),
+                    "accuracy_low": round((lower - 0.13 + gap).max(0.0)), "accuracy_high": round((lower + 0.14 + gap).min(1.0))})
             })
             .collect();
         sets.insert((*set).into(), json!({
@@ -305,10 +339,28 @@ fn evaluation(method: usize) -> Value {
             "accuracy_low": round(accuracy - half), "accuracy_high": round((accuracy + half).min(1.0)),
             "ece": 0.06 + 0.01 * i as f64, "ace": 0.061, "mce": 0.21, "brier": 0.17, "nll": 0.52,
             "mean_margin": 0.83, "mean_reward": 0.12, "length_correlation": -0.07, "reliability": bins,
+            "reward_ties": 1 + i, "accuracy_decided": accuracy + 0.01, "accuracy_ties_half": accuracy - 0.01,
+            "calibration": {"uniform-5": {"ece": 0.05, "ace": 0.06, "mce": 0.1}, "quantile-10": {"ece": 0.04, "ace": 0.05, "mce": 0.2}},
+            "temperature": temperature(i),
+            "length": {"rank_correlation": -0.05, "longer_better": 0.45, "longer_preferred": 0.4, "quartiles": [
+                {"lower": -40.0, "upper": -10.0, "count": 25, "accuracy": 0.9}, {"lower": -10.0, "upper": 0.0, "count": 25, "accuracy": 0.8},
+                {"lower": 0.0, "upper": 0.0, "count": 0}, {"lower": 0.0, "upper": 50.0, "count": 50, "accuracy": 0.7},
+            ]},
         }));
     }
     let mean = round(accuracies.iter().sum::<f64>() / 5.0);
-    json!({"sets": sets, "mean": {"accuracy": mean, "ece": 0.08, "ace": 0.061, "mce": 0.21}})
+    let pooled =
+        json!({"accuracy": mean, "accuracy_low": mean - 0.02, "accuracy_high": mean + 0.02});
+    json!({"sets": sets, "pooled": pooled, "mean": {"accuracy": mean, "ece": 0.08, "ace": 0.061, "mce": 0.21}})
+}
+
+fn temperature(set: usize) -> Value {
+    if set == 4 {
+        return json!({"undetermined": "every margin has the right sign"});
+    }
+    let half = |t: f64| json!({"temperature": t, "fitted_pairs": 50, "pairs": 50});
+    json!({"nll_before": 0.52, "nll_after": 0.5, "ece_before": 0.06, "ece_after": 0.03,
+        "first_half": half(1.21), "second_half": half(1.34)})
 }
 
 fn perplexity(value: f64) -> Value {

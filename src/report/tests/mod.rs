@@ -67,14 +67,14 @@ fn html_is_well_formed_and_self_contained() {
             .collect::<Vec<_>>()
     };
     assert_eq!(ids("href"), ids("id"), "every section is linked to");
-    // 1 graph, 1 accuracy, 10 reliability, 2 + 2 losses and weights of two
+    // 1 graph, 1 accuracy, 5 margins, 10 reliability, 2 + 2 losses and weights of two
     // reward trainings and their overlay, 2 of one's held-out sets, 1 fine-tuning, 2 score, 2 select,
     // 2 judge histograms, 1 verdicts.
     let charts = elements
         .iter()
         .filter(|element| element.name == "svg")
         .count();
-    assert_eq!(charts, 1 + 1 + 10 + 4 + 2 + 1 + 2 + 2 + 2 + 1);
+    assert_eq!(charts, 1 + 1 + 5 + 10 + 4 + 2 + 1 + 2 + 2 + 2 + 1);
 }
 
 #[test]
@@ -186,6 +186,87 @@ fn an_experiment_without_results_says_what_would_give_them() {
     assert!(markdown.contains("a stage of kind evaluate-reward would give it"));
 }
 
+/// Comparisons in `results.json`.
+fn comparisons(input: &ReportInput) -> Vec<serde_json::Value> {
+    let (_dir, paths) = report(input);
+    let results: serde_json::Value =
+        serde_json::from_slice(&fs::read(paths.json).unwrap()).unwrap();
+    results["comparisons"].as_array().unwrap().clone()
+}
+
+#[test]
+fn evaluations_of_the_same_records_are_compared() {
+    let files = tempfile::tempdir().unwrap();
+    let mut input = experiment(files.path());
+    let found = comparisons(&input);
+    let sets: Vec<_> = found
+        .iter()
+        .map(|one| one["set"].as_str().unwrap())
+        .collect();
+    let mut wanted = fixture::SETS.to_vec();
+    wanted.push("all sets");
+    assert_eq!(sets, wanted);
+    for one in &found {
+        let number = |name: &str| one[name].as_f64().unwrap();
+        let pairs = number("pairs");
+        let difference = number("accuracy_a") - number("accuracy_b");
+        assert!((number("difference") - difference).abs() < 1e-12);
+        assert!((number("only_a") - number("only_b") - pairs * difference).abs() < 1e-9);
+        // No rewards are equal: both agree but where only one is right.
+        let apart = number("only_a") + number("only_b");
+        assert!((number("agreement") - (1.0 - apart / pairs)).abs() < 1e-12);
+        let p = moreline_stats::mcnemar::exact_p_value(
+            number("only_a") as u64,
+            number("only_b") as u64,
+        );
+        assert_eq!(number("mcnemar_p"), p);
+        assert!(number("difference_low") <= difference && difference <= number("difference_high"));
+        assert!((0.0..1.0).contains(&number("kappa")));
+    }
+    // The tie in the data is no pair.
+    assert_eq!(
+        (found[2]["pairs"].as_u64(), found[5]["pairs"].as_u64()),
+        (Some(99), Some(499))
+    );
+
+    // Other bytes, or other rows, are other records.
+    let stage = input
+        .stages
+        .iter_mut()
+        .find(|s| s.name == "eval:more")
+        .unwrap();
+    stage.data[0].1 = "other bytes".into();
+    assert_eq!(comparisons(&input).len(), 5);
+    let stage = input
+        .stages
+        .iter_mut()
+        .find(|s| s.name == "eval:more")
+        .unwrap();
+    stage.data.clear();
+    assert!(comparisons(&input).is_empty());
+}
+
+#[test]
+fn the_best_of_models_of_one_set_is_a_row_of_its_own() {
+    let files = tempfile::tempdir().unwrap();
+    let mut input = experiment(files.path());
+    let (_dir, paths) = report(&input);
+    assert!(!fs::read_to_string(paths.markdown).unwrap().contains("Top"));
+    for stage in &mut input.stages {
+        if let moreline_protocol::spec::StageSpec::TrainReward(spec) = &mut stage.spec {
+            spec.data = moreline_protocol::spec::OneOrMany::One("helpful".into());
+        }
+    }
+    let (_dir, paths) = report(&input);
+    let markdown = fs::read_to_string(paths.markdown).unwrap();
+    let row = markdown
+        .lines()
+        .find(|line| line.starts_with("| Top"))
+        .unwrap();
+    // Accuracies .81 and .79 on the first set, .66 and .77 on the second.
+    assert!(row.contains("81.0 % (uniform) | 77.0 % (more) |"), "{row}");
+}
+
 #[test]
 fn damaged_and_absent_records_are_named() {
     let files = tempfile::tempdir().unwrap();
@@ -200,6 +281,7 @@ fn damaged_and_absent_records_are_named() {
     )
     .unwrap();
     fs::remove_file(path("judge:more", "verdicts.jsonl")).unwrap();
+    fs::remove_file(path("eval:more", "records.jsonl")).unwrap();
     let (_dir, paths) = report(&input);
     let markdown = fs::read_to_string(paths.markdown).unwrap();
     assert!(
@@ -207,6 +289,7 @@ fn damaged_and_absent_records_are_named() {
         "{markdown}"
     );
     assert!(markdown.contains("Output verdicts.jsonl of stage judge:more could not be read"));
+    assert!(markdown.contains("Output records.jsonl of stage eval:more could not be read"));
     assert!(
         !markdown.contains(files.path().to_str().unwrap()),
         "no path of this machine"

@@ -21,6 +21,29 @@ impl OneOrMany {
             Self::Many(names) => names,
         }
     }
+
+    /// The names, to be changed.
+    pub fn names_mut(&mut self) -> &mut [String] {
+        match self {
+            Self::One(name) => std::slice::from_mut(name),
+            Self::Many(names) => names,
+        }
+    }
+}
+
+/// What several reward models say of a response, made one reward.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Combine {
+    /// The mean of their rewards.
+    #[default]
+    Mean,
+    /// The lowest of their rewards.
+    Min,
+    /// The mean of their z-scores: each model's rewards less their mean, divided by their
+    /// standard deviation (n - 1), both over the stage's responses (`score`) or those of a set
+    /// (`evaluate-reward`). Models of different scales count alike.
+    StandardisedMean,
 }
 
 /// Precision of the matrix products. Weights, optimiser state, losses and

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{OneOrMany, Pairs, Precision, Template};
+use super::common::{Combine, OneOrMany, Pairs, Precision, Template};
+use super::is_default;
 use super::training::CountedTokens;
 
 /// Accuracy and calibration of a reward model on preference sets. Template,
@@ -11,17 +12,20 @@ use super::training::CountedTokens;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluateReward {
-    /// The reward model.
-    pub model: String,
-    /// The preference sets, each reported on its own.
+    /// The reward model, or several whose rewards are combined.
+    pub model: OneOrMany,
+    /// How the rewards of several models are made one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub combine: Combine,
+    /// The preference sets, each reported on its own, and all together.
     pub data: OneOrMany,
     /// Pairs taken from rows of more than two responses.
     #[serde(default)]
     pub pairs: Pairs,
-    /// Bins of the calibration errors.
-    #[serde(default = "bins")]
-    #[schemars(range(min = 1))]
-    pub bins: u32,
+    /// Bins of the calibration errors: a number, or several, each measured. `ece`, `ace` and
+    /// `mce` themselves, and the diagrams of the report, have the first.
+    #[serde(default)]
+    pub bins: Bins,
     /// Bootstrap resamples of each interval.
     #[serde(default = "resamples")]
     #[schemars(range(min = 1))]
@@ -36,6 +40,33 @@ pub struct EvaluateReward {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub limit: Option<u64>,
+}
+
+/// Numbers of calibration bins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Bins {
+    /// One number of bins.
+    One(#[schemars(range(min = 1, max = 1000))] u32),
+    /// Several, the main one first.
+    Many(#[schemars(length(min = 1, max = 20), inner(range(min = 1, max = 1000)))] Vec<u32>),
+}
+
+impl Bins {
+    /// The numbers, in order.
+    pub fn counts(&self) -> &[u32] {
+        match self {
+            Self::One(count) => std::slice::from_ref(count),
+            Self::Many(counts) => counts,
+        }
+    }
+}
+
+impl Default for Bins {
+    /// 10.
+    fn default() -> Self {
+        Self::One(10)
+    }
 }
 
 /// Perplexity of a language model on answers given their prompts.
@@ -106,9 +137,6 @@ pub struct Judge {
     pub limit: Option<u64>,
 }
 
-fn bins() -> u32 {
-    10
-}
 fn resamples() -> u32 {
     1000
 }

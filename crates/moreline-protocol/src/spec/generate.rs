@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Precision, Template};
+use super::common::{Combine, OneOrMany, Precision, Template};
+use super::is_default;
 
 /// Sample responses to prompts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -55,8 +56,11 @@ pub struct Generate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Score {
-    /// The reward model.
-    pub model: String,
+    /// The reward model, or several whose rewards are combined.
+    pub model: OneOrMany,
+    /// How the rewards of several models are made one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub combine: Combine,
     /// The responses.
     pub responses: String,
     /// Compute precision.

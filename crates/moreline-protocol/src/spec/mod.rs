@@ -19,9 +19,9 @@ mod training;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use common::{OneOrMany, Pairs, Precision, Template, Truncation};
+pub use common::{Combine, OneOrMany, Pairs, Precision, Template, Truncation};
 pub use compat::{Compat, FirstMomentum, Resampling, ScoreScale, WeightedLoss, published};
-pub use evaluate::{EvaluateReward, Judge, Perplexity};
+pub use evaluate::{Bins, EvaluateReward, Judge, Perplexity};
 pub use generate::{Generate, Score};
 pub use lora::{Lora, LoraTarget};
 pub use records::{Import, Rating, RawFormat, Select, Strategy};
@@ -33,6 +33,10 @@ pub use training::{
 
 /// The field that names the sets a training is evaluated on.
 pub const EVALUATE_ON: &str = "evaluate_on";
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
 
 /// The parameters of one stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -8,12 +8,14 @@
 
 mod bins;
 mod confidence;
+mod cross_fit;
 mod measures;
 mod scores;
 mod temperature;
 
 pub use bins::{Binning, ReliabilityBin, edges, reliability};
 pub use confidence::Confidence;
+pub use cross_fit::{Change, CrossFit, HeldOut, cross_fit_temperature, halves};
 pub use measures::{Calibration, calibration};
 pub use scores::{brier, margin_nll, nll};
 pub use temperature::{TemperatureFit, fit_temperature};

@@ -16,7 +16,7 @@ use crate::labels::{self, Examples, LabelPlan, Labelled, Shape};
 use crate::lm_head::log_probabilities;
 use crate::model::{Head, LoadedModel, compute_kind};
 use crate::network;
-use crate::score::timings;
+use crate::score::{count_tokens, timings};
 use crate::stage::context::{Context, Outcome, metrics, write_fed, write_rows};
 use crate::stage::journal::Journal;
 
@@ -76,7 +76,7 @@ pub fn perplexity(context: &Context<'_>, spec: &Perplexity) -> Result<Outcome, W
             "dropped": examples.dropped,
             "truncated": examples.truncated,
         })),
-        timings: timings(setup, work, &groups),
+        timings: timings(setup, work, count_tokens(&groups)),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Rewards of responses, prompts computed once.
 
+mod ensemble;
 mod stage;
 
 use std::path::Path;
@@ -9,8 +10,10 @@ use moreline_protocol::spec::{Pooling, Precision, Template, Truncation};
 use moreline_text::Tokenizer;
 use tch::{Device, Kind, no_grad};
 
+pub(crate) use ensemble::{Rewards, combine, members};
+use stage::score_groups;
+pub(crate) use stage::{count_tokens, fed_as, timings};
 pub use stage::{judge, score};
-pub(crate) use stage::{score_groups, timings};
 
 use crate::batch::{Group, Packed, micro};
 use crate::error::WorkerError;

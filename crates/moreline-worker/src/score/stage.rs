@@ -5,17 +5,17 @@ use std::time::Instant;
 
 use moreline_formats::rows::read_responses;
 use moreline_protocol::artifact;
-use moreline_protocol::job::Input;
+use moreline_protocol::event::Metrics;
 use moreline_protocol::rows::{FedRow, JudgedRow, ResponseRow};
 use moreline_protocol::spec::{Judge, Score};
 use moreline_stats::describe;
 use serde_json::json;
 
-use super::RewardModel;
+use super::{RewardModel, Rewards, combine, members};
 use crate::batch::Group;
 use crate::error::WorkerError;
 use crate::stage::context::{Context, Outcome, metrics, write_fed, write_rows};
-use crate::stage::journal::Journal;
+use crate::stage::journal::{self, Journal};
 use crate::text::Texts;
 use crate::train::FED_ROWS;
 
@@ -25,14 +25,25 @@ use crate::train::FED_ROWS;
 /// Unreadable inputs, rewards that are not finite.
 pub fn score(context: &Context<'_>, spec: &Score) -> Result<Outcome, WorkerError> {
     let started = Instant::now();
-    let path = &context.input("model")?.path;
-    let model = RewardModel::open(path, spec.precision, context.device, context.token_budget())?;
     let input = context.input("responses")?;
     let mut rows = read_responses(&input.path, context.rows(input))?;
-    let mut fed = Vec::new();
-    let groups = response_groups(&model, input, &rows, &mut fed)?;
-    let setup = started.elapsed().as_secs_f64();
-    let rewards = score_groups(context, &model, &groups)?;
+    let (mut fed, mut given) = (Vec::new(), Vec::<(String, Rewards)>::new());
+    let (mut setup, mut tokens) = (started.elapsed().as_secs_f64(), 0);
+    for member in members(context, spec.precision) {
+        let (before, member) = (Instant::now(), member?);
+        let set = fed_as(&input.name, member.name, spec.model.names().len());
+        let groups = response_groups(&member.model, &set, &rows, &mut fed)?;
+        setup += before.elapsed().as_secs_f64();
+        given.push((member.name.to_owned(), member.score(context, &groups)?));
+        tokens += count_tokens(&groups);
+    }
+    let rewards = match given.as_mut_slice() {
+        [(_, only)] => std::mem::take(only),
+        several => {
+            let several: Vec<&[Vec<f64>]> = several.iter().map(|(_, r)| r.as_slice()).collect();
+            combine(&several, spec.combine)?
+        }
+    };
     for (row, rewards) in rows.iter_mut().zip(&rewards) {
         for (response, reward) in row.responses.iter_mut().zip(rewards) {
             response.score = Some(*reward);
@@ -41,19 +52,36 @@ pub fn score(context: &Context<'_>, spec: &Score) -> Result<Outcome, WorkerError
     write_rows(&context.output(artifact::RESPONSES), &rows)?;
     write_fed(&context.output(artifact::FED), &fed)?;
     let work = started.elapsed().as_secs_f64() - setup;
+    let mut found = score_metrics(&rewards);
+    if given.len() > 1 {
+        let own = given
+            .iter()
+            .map(|(name, rewards)| (name.clone(), score_metrics(rewards).into()));
+        found.insert("models".into(), own.collect::<Metrics>().into());
+    }
     Ok(Outcome {
-        metrics: score_metrics(&rewards),
-        timings: timings(setup, work, &groups),
+        metrics: found,
+        timings: timings(setup, work, tokens),
     })
 }
 
-/// Computes or takes from the journal the rewards of all groups.
-pub(crate) fn score_groups(
+/// What a set is called among the texts fed, if several models read it.
+pub(crate) fn fed_as(set: &str, model: &str, models: usize) -> String {
+    match models {
+        0 | 1 => set.to_owned(),
+        _ => format!("{set} ({model})"),
+    }
+}
+
+/// Computes or takes from the journal of that name the rewards of all groups.
+pub(super) fn score_groups(
     context: &Context<'_>,
     model: &RewardModel,
     groups: &[Group],
-) -> Result<Vec<Vec<f64>>, WorkerError> {
-    let mut journal = Journal::<Vec<f64>>::open(&context.job.partial_dir)?;
+    (journal, phase): (&str, &str),
+) -> Result<Rewards, WorkerError> {
+    let path = context.job.partial_dir.join(journal);
+    let mut journal = Journal::<Vec<f64>>::open_file(&path)?;
     for run in model.runs(groups) {
         if !journal.has_all(run.clone()) {
             let rewards = model.rewards(&groups[run.clone()])?;
@@ -61,14 +89,14 @@ pub(crate) fn score_groups(
         }
         context
             .events
-            .progress("scoring", run.end, groups.len(), "prompts");
+            .progress(phase, run.end, groups.len(), "prompts");
     }
     Ok(journal.into_records())
 }
 
 fn response_groups(
     model: &RewardModel,
-    input: &Input,
+    set: &str,
     rows: &[ResponseRow],
     fed: &mut Vec<FedRow>,
 ) -> Result<Vec<Group>, WorkerError> {
@@ -80,7 +108,7 @@ fn response_groups(
             let sequence = model.fit(texts.reward_of_reply(&row.prompt, &response.text)?);
             if (index as u64) < FED_ROWS {
                 fed.push(FedRow {
-                    set: input.name.clone(),
+                    set: set.to_owned(),
                     row: index as u64,
                     response: Some(number as u64),
                     text: model.tokenizer.decode(&sequence.tokens, false)?,
@@ -95,25 +123,34 @@ fn response_groups(
     Ok(groups)
 }
 
-fn score_metrics(rewards: &[Vec<f64>]) -> moreline_protocol::event::Metrics {
+/// What is not defined (the spread of one response) is left out.
+fn score_metrics(rewards: &[Vec<f64>]) -> Metrics {
     let all: Vec<f64> = rewards.concat();
     let best: Vec<f64> = rewards
         .iter()
         .filter_map(|row| row.iter().copied().reduce(f64::max))
         .collect();
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    metrics(json!({
-        "responses": all.len(),
-        "mean": mean(&all),
-        "sd": describe::standard_deviation(&all).unwrap_or(0.0),
-        "min": all.iter().copied().reduce(f64::min),
-        "max": all.iter().copied().reduce(f64::max),
-        "best_mean": mean(&best),
-    }))
+    let figures = [
+        ("mean", describe::mean(&all).ok()),
+        ("sd", describe::standard_deviation(&all).ok()),
+        ("min", all.iter().copied().reduce(f64::min)),
+        ("max", all.iter().copied().reduce(f64::max)),
+        ("best_mean", describe::mean(&best).ok()),
+    ];
+    let mut found = metrics(json!({ "responses": all.len() }));
+    let defined = figures
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+    found.extend(defined);
+    found
 }
 
-pub(crate) fn timings(setup: f64, work: f64, groups: &[Group]) -> BTreeMap<String, f64> {
-    let tokens: usize = groups.iter().map(Group::tokens).sum();
+/// Tokens that groups compute.
+pub(crate) fn count_tokens(groups: &[Group]) -> usize {
+    groups.iter().map(Group::tokens).sum()
+}
+
+pub(crate) fn timings(setup: f64, work: f64, tokens: usize) -> BTreeMap<String, f64> {
     [
         ("setup_s", setup),
         ("work_s", work),
@@ -143,7 +180,7 @@ pub fn judge(context: &Context<'_>, spec: &Judge) -> Result<Outcome, WorkerError
     };
     let groups = pairs.iter().map(group).collect::<Result<Vec<_>, _>>()?;
     let setup = started.elapsed().as_secs_f64();
-    let rewards = score_groups(context, &model, &groups)?;
+    let rewards = score_groups(context, &model, &groups, (journal::FILE, "scoring"))?;
     let judged: Vec<JudgedRow> = pairs
         .into_iter()
         .zip(rewards)
@@ -159,7 +196,7 @@ pub fn judge(context: &Context<'_>, spec: &Judge) -> Result<Outcome, WorkerError
     write_rows(&context.output(artifact::JUDGED), &judged)?;
     let work = started.elapsed().as_secs_f64() - setup;
     Ok(Outcome {
-        timings: timings(setup, work, &groups),
+        timings: timings(setup, work, count_tokens(&groups)),
         ..Outcome::default()
     })
 }

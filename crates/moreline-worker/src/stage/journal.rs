@@ -17,6 +17,9 @@ struct Entry<T> {
     record: T,
 }
 
+/// The journal of a stage that needs only one.
+pub const FILE: &str = "journal.jsonl";
+
 /// Finished records by index, on disk and in memory.
 #[derive(Debug)]
 pub struct Journal<T> {
@@ -33,7 +36,15 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// # Errors
     /// The system's.
     pub fn open(partial: &Path) -> Result<Self, WorkerError> {
-        let path = partial.join("journal.jsonl");
+        Self::open_file(&partial.join(FILE))
+    }
+
+    /// The same with the journal at `path`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open_file(path: &Path) -> Result<Self, WorkerError> {
+        let path = path.to_path_buf();
         let failed = |e| WorkerError::io("open", &path, e);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
