@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::thread::Scope;
@@ -467,7 +468,11 @@ fn run_task(task: &Task<'_>, index: usize, sender: &Sender<Message>) {
             .map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     };
-    let end = task.run(&spawn);
+    // A thread that ends without a word would be waited for without end.
+    let end = catch_unwind(AssertUnwindSafe(|| task.run(&spawn))).unwrap_or_else(|_| {
+        let failure = StageFailure::new("the engine panicked: this is a bug");
+        TaskEnd::Failed(failure)
+    });
     let _ = sender.send(Message::Over {
         index,
         device: task.device.clone(),

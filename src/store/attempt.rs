@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::durable::{TEMPORARY, entries, make_dir, remove_dir, rename, unique_name};
+use super::durable::{TEMPORARY, entries, make_dir, remove_dir, rename, sync_file, unique_name};
 use super::error::{AtPath, StoreError};
 use super::lock::host;
 use super::{Lock, Store};
@@ -134,7 +134,8 @@ fn detach(file: &Path) -> Result<(), StoreError> {
     }
     let copy = file.with_file_name(unique_name(TEMPORARY));
     let copied = fs::copy(file, &copy).at("copy", file);
-    let placed = copied.and_then(|_| rename(&copy, file));
+    let synced = copied.and_then(|_| sync_file(&fs::File::open(&copy).at("open", &copy)?, &copy));
+    let placed = synced.and_then(|()| rename(&copy, file));
     if placed.is_err() {
         let _ = fs::remove_file(&copy);
     }

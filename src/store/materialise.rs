@@ -18,8 +18,9 @@ impl Store {
     }
 
     /// Copies an output into a directory that is absent or empty: a directory's
-    /// files, or the one file under `name`. Returns the files written. A kill
-    /// leaves no part of them there: they are copied beside it, and renamed.
+    /// files, or the one file under `name`. Returns the files written. Where there
+    /// is no such directory yet, a kill leaves no part of one: the files are copied
+    /// beside it, and renamed.
     pub fn export(
         &self,
         name: &str,
@@ -80,17 +81,14 @@ impl Store {
     }
 }
 
-/// A new folder beside `to`, in which it can be made and be renamed from; none if
-/// `to` has no neighbours (the root, or the place of another file system).
+/// A new folder beside `to`, for it to be made in; none if `to` is there already.
 fn aside(to: &Path) -> Option<PathBuf> {
-    use std::os::unix::fs::MetadataExt;
-    let parent = match to.parent()? {
-        parent if parent.as_os_str().is_empty() => Path::new("."),
-        parent => parent,
-    };
-    make_dir(parent).ok()?;
-    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
-    let is_place = device(to).is_some_and(|own| Some(own) != device(parent));
-    let name = unique_name(TEMPORARY);
-    (!is_place).then(|| parent.join(name))
+    if fs::symlink_metadata(to).is_ok() || to.file_name().is_none() {
+        return None;
+    }
+    let parent = to.parent()?;
+    if !parent.as_os_str().is_empty() {
+        make_dir(parent).ok()?;
+    }
+    Some(parent.join(unique_name(TEMPORARY)))
 }

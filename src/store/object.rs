@@ -160,7 +160,8 @@ impl Store {
     }
 
     /// Copies an object to a new file, by reflink where the file system can,
-    /// and checks the copy's bytes.
+    /// and checks the copy's bytes. A damaged one is set aside, so that the next
+    /// run makes it anew.
     pub(super) fn copy_object(&self, digest: &Digest, to: &Path) -> Result<(), StoreError> {
         let path = self.object_path(digest);
         let mut source = File::open(&path)
@@ -181,6 +182,7 @@ impl Store {
             return Ok(());
         }
         let _ = fs::remove_file(to);
+        let _ = self.quarantine(digest);
         Err(damaged(*digest))
     }
 }

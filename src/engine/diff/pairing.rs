@@ -1,6 +1,7 @@
 //! Which stage of one side is which of the other.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::FoundBy;
 use super::side::{Side, SideStage};
@@ -13,7 +14,7 @@ pub(super) struct Partner {
     /// By what it was found.
     pub(super) found: FoundBy,
     /// New names of renamed stages, to their old ones.
-    renamed: HashMap<String, String>,
+    renamed: Arc<HashMap<String, String>>,
 }
 
 impl Partner {
@@ -62,11 +63,12 @@ pub(super) fn pair(a: &Side, b: &Side) -> Vec<Option<Partner>> {
             }
         }
     }
+    let renamed = Arc::new(renamed);
     let partner = |found: Option<(usize, FoundBy)>| {
         found.map(|(index, found)| Partner {
             index,
             found,
-            renamed: renamed.clone(),
+            renamed: Arc::clone(&renamed),
         })
     };
     found.into_iter().map(partner).collect()

@@ -99,9 +99,16 @@ fn refuse_plain(
     credentials: &Credentials<'_>,
 ) -> Result<(), LayerProblem> {
     let endpoint = layer.endpoint.as_deref().unwrap_or_default();
-    let host = endpoint.strip_prefix("http://").unwrap_or_default();
+    let rest = endpoint.strip_prefix("http://").unwrap_or_default();
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_name = |name: &str| {
+        let port = host
+            .strip_prefix(name)
+            .map(|rest| rest.strip_prefix(':').unwrap_or(rest));
+        port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+    };
     let local = ["127.0.0.1", "localhost", "[::1]"];
-    let is_plain = !host.is_empty() && !local.iter().any(|name| host.starts_with(name));
+    let is_plain = !host.is_empty() && !local.into_iter().any(is_name);
     if scheme != "s3" && is_plain && !credentials.are_absent() {
         let problem = "its credentials would be sent unencrypted; give an https endpoint";
         return Err(LayerProblem::Configured(problem.into()));

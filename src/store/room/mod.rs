@@ -197,7 +197,6 @@ impl Store {
         }
         if !forgotten.is_empty() {
             sync_dir(&self.root.join("actions"))?;
-            self.forget_uses(&forgotten)?;
         }
         for (digest, _) in &doomed.objects {
             let path = self.object_path(digest);
@@ -209,6 +208,10 @@ impl Store {
             make_dir(&dir)?;
         }
         self.remove_leftovers(false)?;
+        // Now there is room to write.
+        if !forgotten.is_empty() {
+            self.forget_uses(&forgotten)?;
+        }
         self.remove_locks()
     }
 

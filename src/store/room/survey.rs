@@ -144,10 +144,16 @@ impl Store {
         let mut objects = HashSet::new();
         for output in record.outputs.values() {
             objects.insert(output.digest);
-            if output.form == ObjectForm::Directory
-                && let Ok(manifest) = self.manifest(&output.digest)
-            {
-                objects.extend(manifest.entries().iter().map(|entry| entry.digest));
+            if output.form == ObjectForm::Directory {
+                match self.manifest(&output.digest) {
+                    Ok(manifest) => {
+                        objects.extend(manifest.entries().iter().map(|entry| entry.digest));
+                    }
+                    // What it named is not known, and it must be made anew.
+                    Err(StoreError::Damaged { .. }) => {}
+                    // Unreadable for now: its files are not to be taken for unused.
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(Some(Holding {
