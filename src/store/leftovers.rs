@@ -47,6 +47,7 @@ mod tests {
         store.prepare().unwrap();
         let left = [".tmp-1-2-3", "objects/.tmp-1-2-3", "pins/.tmp-1-2-3"];
         let kept = ["memo", "objects/.tmpfile", "actions/mine"];
+        fs::create_dir_all(dir.path().join("pins")).unwrap();
         for name in left.iter().chain(&kept) {
             fs::write(dir.path().join(name), "half").unwrap();
         }

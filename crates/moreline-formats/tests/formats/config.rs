@@ -215,7 +215,8 @@ fn values_out_of_range_are_refused_by_their_key() {
             "rms_norm_eps or layer_norm_eps",
         ),
         (json!({ "rope_theta": 0.0 }), "rope_theta"),
-        (json!({ "head_dim": 7 }), "rotary_pct"),
+        (json!({ "head_dim": 7 }), "head_dim"),
+        (json!({ "num_hidden_layers": 5000 }), "num_hidden_layers"),
         (json!({ "eos_token_id": 100 }), "eos_token_id"),
         (
             json!({ "rope_scaling": { "rope_type": "linear" } }),
