@@ -114,7 +114,8 @@ fn value(key: &str, node: &Node, schema: &Schema) -> Option<Problem> {
 /// The first thing wrong with a setting that is a table.
 fn nested(key: &str, node: &Node, inner: &Table, schema: &Schema) -> Option<Problem> {
     let of_any_name = &schema["additionalProperties"];
-    if of_any_name.is_object() {
+    // Tables of tables have checks of their own.
+    if of_any_name.is_object() && of_any_name["properties"].is_null() {
         let named = |entry: &Entry| format!("{key}.{}", entry.key);
         let mut entries = inner.entries.iter();
         return entries.find_map(|entry| value(&named(entry), &entry.node, of_any_name));
