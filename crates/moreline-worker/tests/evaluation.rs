@@ -209,7 +209,11 @@ fn each_of_several_models_has_a_journal() {
     let job = score_job(&bench, "resumed", &both, json!({}));
     // As if the first model had finished one record and the second all, with other numbers.
     let entry = |index: usize, record: Value| json!({"index": index, "record": record});
-    let lines = |entries: &[Value]| entries.iter().map(|e| format!("{e}\n")).collect::<String>();
+    let sealed = |entry: &Value| {
+        let json = entry.to_string();
+        format!("{:08x} {json}\n", crc32c::crc32c(json.as_bytes()))
+    };
+    let lines = |entries: &[Value]| entries.iter().map(sealed).collect::<String>();
     std::fs::write(
         job.partial_dir.join("journal-1.jsonl"),
         lines(&[
