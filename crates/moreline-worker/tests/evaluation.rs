@@ -71,8 +71,18 @@ fn as_value(metrics: Metrics) -> Value {
 fn several_models_are_evaluated_together_and_apart() {
     let bench = Bench::new();
     let [a, b] = two_models(&bench);
-    run(&evaluate(&bench, "only-a", &[a.clone()], json!({})));
-    run(&evaluate(&bench, "only-b", &[b.clone()], json!({})));
+    run(&evaluate(
+        &bench,
+        "only-a",
+        std::slice::from_ref(&a),
+        json!({}),
+    ));
+    run(&evaluate(
+        &bench,
+        "only-b",
+        std::slice::from_ref(&b),
+        json!({}),
+    ));
     let (only_a, only_b) = (records(&bench, "only-a"), records(&bench, "only-b"));
     let both = [a, b];
     for how in ["mean", "min", "standardised-mean"] {
@@ -251,7 +261,12 @@ fn what_is_not_defined_fails_or_is_absent_and_never_zero() {
     assert!(number(&found, "/sets/few/ece") > 0.0);
     assert!(number(&found, "/sets/few/mce") > 0.0);
     // The response that a score has no spread of.
-    let mut spread = score_job(&bench, "spread", &[a.clone()], json!({ "limit": 1 }));
+    let mut spread = score_job(
+        &bench,
+        "spread",
+        std::slice::from_ref(&a),
+        json!({ "limit": 1 }),
+    );
     spread.inputs.last_mut().unwrap().rows.limit = Some(1);
     let spread = as_value(run(&spread));
     assert!(
