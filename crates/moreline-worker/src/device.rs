@@ -1,6 +1,7 @@
 //! The device and its numerics.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use moreline_protocol::event::Fingerprint;
 use moreline_protocol::job::Resources;
@@ -11,6 +12,15 @@ use crate::error::WorkerError;
 /// Largest relative error at which oneDNN's fp32 route is accepted: what sgemm
 /// itself shows. Rounding to bf16 would give 1e-3.
 const FP32_ERROR: f64 = 1e-5;
+
+/// Whether bf16 products would be emulated on the device in use.
+static EMULATED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the device that was readied multiplies bf16 matrices only by
+/// emulation: an x86 processor without AVX-512.
+pub fn emulates_bf16() -> bool {
+    EMULATED.load(Ordering::Relaxed)
+}
 
 /// Readies the device and says what the last bits depend on.
 ///
@@ -23,6 +33,9 @@ pub fn prepare(resources: &Resources) -> Result<(Device, Fingerprint), WorkerErr
     }
     let threads = tch::get_num_threads() as u32;
     torch_ext_sys::keep_large_blocks();
+    let narrow = ["AVX2", "DEFAULT"].contains(&torch_ext_sys::cpu_capability().as_str());
+    let emulated = device == Device::Cpu && cfg!(target_arch = "x86_64") && narrow;
+    EMULATED.store(emulated, Ordering::Relaxed);
     let fp32_matmul = match device {
         Device::Cpu => choose_fp32_route()?,
         _ => {

@@ -4,7 +4,7 @@
 use moreline_protocol::spec::{Lora, Method, Pooling, Precision, StageSpec, TrainReward};
 use moreline_worker::batch::{Group, Packed};
 use moreline_worker::loss::Ranking;
-use moreline_worker::model::{Decoder, ExportHead, Exporter, Head, LoadedModel, compute_kind};
+use moreline_worker::model::{Decoder, ExportHead, Exporter, Head, LoadedModel, stored_kind};
 use moreline_worker::network;
 use moreline_worker::train::step::{RewardCompute, RewardRow, StepOutcome};
 use moreline_worker::train::tape::{Keep, Tape};
@@ -523,7 +523,7 @@ fn merged_and_sharded_exports_compute_what_training_did() {
                 precision,
                 max_shard_bytes: 100_000,
             };
-            let flats = weights.export_flats(compute_kind(precision));
+            let flats = weights.export_flats(stored_kind(precision));
             exporter.write(&out, &flats, ExportHead::Language).unwrap();
             assert!(out.join("model.safetensors.index.json").exists());
             assert!(out.join("generation_config.json").exists());

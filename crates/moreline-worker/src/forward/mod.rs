@@ -18,7 +18,7 @@ use crate::batch::{Group, Packed, micro};
 use crate::device;
 use crate::error::WorkerError;
 use crate::lm_head::log_probabilities;
-use crate::model::{Head, LoadedModel, compute_kind, tensor_to_host};
+use crate::model::{Head, LoadedModel, stored_kind, tensor_to_host};
 use crate::network;
 use input::Rows;
 
@@ -66,7 +66,7 @@ pub fn forward(request: &Request) -> Result<(), WorkerError> {
         ));
     }
     let rows = input::read(&request.input, &config)?;
-    let kind = compute_kind(request.precision);
+    let kind = stored_kind(request.precision);
     let model = LoadedModel::open(&request.model, Head::Language, kind, device)?;
     let hidden = hidden_rows(&model, &rows.sequences, resources.token_budget as usize);
     write(&request.output, &model, &rows, &hidden)

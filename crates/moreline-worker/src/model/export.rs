@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
 use super::layout::Part;
-use super::load::{compute_kind, tensor_to_host};
+use super::load::{stored_kind, tensor_to_host};
 use super::{Decoder, Head};
 use crate::error::WorkerError;
 use crate::text::RewardText;
@@ -102,7 +102,7 @@ impl Exporter<'_> {
 
     /// The dtype of the weights, but for a reward head.
     pub fn kind(&self) -> Kind {
-        compute_kind(self.precision)
+        stored_kind(self.precision)
     }
 
     fn placed_parts(&self) -> Vec<PlacedPart<'_>> {

@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::layout::{Part, Segment};
 use super::{Decoder, Head};
+use crate::device;
 use crate::error::WorkerError;
 
 /// A decoder and its weights, one flat tensor per segment.
@@ -23,8 +24,17 @@ pub struct LoadedModel {
     pub device: Device,
 }
 
-/// The dtype of matrix products at a precision.
+/// The dtype of matrix products at a precision: fp32 for both where the processor
+/// can multiply bf16 matrices only by emulation, a hundred times slower.
 pub fn compute_kind(precision: Precision) -> Kind {
+    match precision {
+        Precision::Bf16 if device::emulates_bf16() => Kind::Float,
+        other => stored_kind(other),
+    }
+}
+
+/// The dtype of weights in files of a precision.
+pub fn stored_kind(precision: Precision) -> Kind {
     match precision {
         Precision::Bf16 => Kind::BFloat16,
         Precision::Fp32 => Kind::Float,

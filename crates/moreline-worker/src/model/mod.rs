@@ -13,7 +13,7 @@ use moreline_formats::ModelConfig;
 use tch::Tensor;
 
 pub use export::{ExportHead, Exporter};
-pub use load::{LoadedModel, compute_kind, host_to_tensor, tensor_to_host};
+pub use load::{LoadedModel, compute_kind, host_to_tensor, stored_kind, tensor_to_host};
 
 use adapter::BlockWeights;
 use layers::{Attend, Rotary};
