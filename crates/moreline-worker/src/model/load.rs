@@ -25,7 +25,7 @@ pub struct LoadedModel {
 }
 
 /// The dtype of matrix products at a precision: fp32 for both where the processor
-/// can multiply bf16 matrices only by emulation, a hundred times slower.
+/// can multiply bf16 matrices only by emulation, far slower.
 pub fn compute_kind(precision: Precision) -> Kind {
     match precision {
         Precision::Bf16 if device::emulates_bf16() => Kind::Float,
