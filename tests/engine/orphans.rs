@@ -25,6 +25,18 @@ fn daemon(fixture: &Fixture) -> PathBuf {
     process(fixture, "daemon")
 }
 
+/// Kills an engine whose worker hangs and has started a daemon: the daemon.
+fn outlive_a_killed_engine(fixture: &Fixture) -> PathBuf {
+    fixture.order("daemon.gen");
+    fixture.order("hang.gen");
+    let engine = run_apart(fixture);
+    process(fixture, "pid.gen");
+    let daemon = daemon(fixture);
+    kill(engine);
+    assert!(!is_gone(&daemon));
+    daemon
+}
+
 /// Lets the orphan write, if there still is one.
 fn let_write(fixture: &Fixture) {
     fixture.order("late");
@@ -52,13 +64,7 @@ fn a_daemon_of_a_finished_worker_is_ended_before_the_commit() {
 fn a_daemon_of_a_killed_engine_is_ended_by_the_next_run() {
     let fixture = Fixture::new();
     fixture.order("journal");
-    fixture.order("daemon.gen");
-    fixture.order("hang.gen");
-    let engine = run_apart(&fixture);
-    process(&fixture, "pid.gen");
-    let daemon = daemon(&fixture);
-    kill(engine);
-    assert!(!is_gone(&daemon));
+    let daemon = outlive_a_killed_engine(&fixture);
     fixture.revoke("hang.gen");
     fixture.revoke("daemon.gen");
     assert!(fixture.run().is_complete());
@@ -72,13 +78,7 @@ fn a_daemon_of_a_killed_engine_is_ended_by_the_next_run() {
 #[test]
 fn a_daemon_of_a_killed_engine_is_ended_by_cleaning_the_cache() {
     let fixture = Fixture::new();
-    fixture.order("daemon.gen");
-    fixture.order("hang.gen");
-    let engine = run_apart(&fixture);
-    process(&fixture, "pid.gen");
-    let daemon = daemon(&fixture);
-    kill(engine);
-    assert!(!is_gone(&daemon));
+    let daemon = outlive_a_killed_engine(&fixture);
     fixture.gc(&Policy::default());
     assert!(is_gone(&daemon));
     let_write(&fixture);
