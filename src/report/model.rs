@@ -138,6 +138,8 @@ pub(super) struct Bars {
     pub(super) series: Vec<BarSeries>,
     /// A dashed line across, and what it is.
     pub(super) reference: Option<(f64, String)>,
+    /// Where the axis ends.
+    pub(super) most: f64,
 }
 
 /// One bar of each category.

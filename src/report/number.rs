@@ -49,6 +49,18 @@ pub(super) fn percent_interval(share: Option<f64>, low: Option<f64>, high: Optio
     }
 }
 
+/// `0.042 [0.014, 0.071]`, or the value alone.
+pub(super) fn with_interval(value: f64, bounds: Option<(f64, f64)>, decimals: usize) -> String {
+    let shown = fixed(value, decimals);
+    match bounds {
+        None => shown,
+        Some((low, high)) => {
+            let [low, high] = [low, high].map(|bound| fixed(bound, decimals));
+            format!("{shown} [{low}, {high}]")
+        }
+    }
+}
+
 /// A difference of shares in percentage points with its interval: `+1.2 [−0.5, 2.9]`.
 pub(super) fn points_interval(difference: f64, low: f64, high: f64) -> String {
     let points = fixed(100.0 * difference, 1);

@@ -17,7 +17,8 @@ const FP32_ERROR: f64 = 1e-5;
 static EMULATED: AtomicBool = AtomicBool::new(false);
 
 /// Whether the device that was readied multiplies bf16 matrices only by
-/// emulation: an x86 processor without AVX-512.
+/// emulation: an x86 processor without AVX-512's bf16 instructions, which those
+/// with AMX have as well.
 pub fn emulates_bf16() -> bool {
     EMULATED.load(Ordering::Relaxed)
 }
@@ -33,8 +34,7 @@ pub fn prepare(resources: &Resources) -> Result<(Device, Fingerprint), WorkerErr
     }
     let threads = tch::get_num_threads() as u32;
     torch_ext_sys::keep_large_blocks();
-    let narrow = ["AVX2", "DEFAULT"].contains(&torch_ext_sys::cpu_capability().as_str());
-    let emulated = device == Device::Cpu && cfg!(target_arch = "x86_64") && narrow;
+    let emulated = device == Device::Cpu && cfg!(target_arch = "x86_64") && !multiplies_bf16();
     EMULATED.store(emulated, Ordering::Relaxed);
     let fp32_matmul = match device {
         Device::Cpu => choose_fp32_route()?,
@@ -46,7 +46,7 @@ pub fn prepare(resources: &Resources) -> Result<(Device, Fingerprint), WorkerErr
     let fingerprint = Fingerprint {
         libtorch: torch_ext_sys::libtorch_version(),
         device: resources.device.clone(),
-        instructions: torch_ext_sys::cpu_capability(),
+        instructions: instructions(),
         threads,
         fp32_matmul: fp32_matmul.into(),
     };
@@ -58,8 +58,25 @@ pub fn prepare(resources: &Resources) -> Result<(Device, Fingerprint), WorkerErr
 pub fn found() -> String {
     let cuda = torch_ext_sys::load_cuda().map_or(0, |()| Cuda::device_count().max(0));
     let libtorch = torch_ext_sys::libtorch_version();
-    let instructions = torch_ext_sys::cpu_capability();
+    let instructions = instructions();
     format!("libtorch {libtorch}, {instructions}, {cuda} CUDA devices")
+}
+
+/// The instruction set of libtorch's kernels, for example `AVX512`; with
+/// `+BF16` where oneDNN multiplies bf16 matrices with instructions of their own.
+fn instructions() -> String {
+    let bf16 = if multiplies_bf16() { "+BF16" } else { "" };
+    format!("{}{bf16}", torch_ext_sys::cpu_capability())
+}
+
+/// Whether an x86 processor has instructions for bf16 products and libtorch's
+/// kernels may use them.
+fn multiplies_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let has = std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    let has = false;
+    has && torch_ext_sys::cpu_capability().starts_with("AVX512")
 }
 
 fn parse(name: &str) -> Result<Device, WorkerError> {

@@ -16,6 +16,7 @@ mod provenance;
 mod rewards;
 mod samples;
 mod scaling;
+mod seeds;
 mod settings;
 mod stages;
 mod timings;
@@ -52,9 +53,7 @@ impl<'a> Source<'a> {
             .of_kind(kind)
             .into_iter()
             .partition(|stage| stage.state.has_results());
-        for stage in open {
-            blocks.push(Block::Missing(without_results(stage)));
-        }
+        blocks.extend(without_results(&open));
         finished
     }
 
@@ -63,13 +62,44 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Says that a stage has no results and why.
-fn without_results(stage: &ReportStage) -> String {
-    let why = match &stage.error {
-        Some(error) => format!("{}: {error}", stage.state.word()),
-        None => stage.state.word().to_owned(),
-    };
-    format!("No results of stage {} ({why}).", stage.name)
+/// Most stages that a sentence names.
+const MOST_NAMED: usize = 8;
+
+/// Says which stages have no results and why: those that failed one by one, the
+/// others together.
+fn without_results(stages: &[&ReportStage]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut states: Vec<(&str, Vec<&str>)> = Vec::new();
+    for stage in stages {
+        let word = stage.state.word();
+        if let Some(error) = &stage.error {
+            let sentence = format!("No results of stage {} ({word}: {error}).", stage.name);
+            blocks.push(Block::Missing(sentence));
+            continue;
+        }
+        match states.iter_mut().find(|(known, _)| *known == word) {
+            Some((_, names)) => names.push(&stage.name),
+            None => states.push((word, vec![&stage.name])),
+        }
+    }
+    let together = states.into_iter().map(|(word, names)| {
+        let sentence = format!("No results of {} ({word}).", listed(&names));
+        Block::Missing(sentence)
+    });
+    blocks.extend(together);
+    blocks
+}
+
+/// `stage a`, `stages a, b`, `stages a, ..., h and 7 others`.
+fn listed(names: &[&str]) -> String {
+    let noun = if names.len() == 1 { "stage" } else { "stages" };
+    let shown = names.len().min(MOST_NAMED);
+    let text = format!("{noun} {}", names[..shown].join(", "));
+    match names.len() - shown {
+        0 => text,
+        1 => format!("{text} and 1 other"),
+        more => format!("{text} and {more} others"),
+    }
 }
 
 /// A section that needs a kind of stage which the experiment lacks.

@@ -7,7 +7,7 @@ use super::super::input::ReportStage;
 use super::super::model::{Align, BarSeries, Bars, Block, Chart, Estimate, Figure, Panel, Table};
 use super::super::number;
 use super::labels::short_names;
-use super::{Source, absent, margins, paired};
+use super::{Source, absent, margins, paired, seeds};
 
 /// More series than this are unreadable side by side.
 const MOST_SERIES: usize = 8;
@@ -34,6 +34,7 @@ pub(super) fn blocks(source: &Source<'_>) -> Vec<Block> {
     let (table, top) = table(source, &stages, &sets);
     blocks.push(table);
     blocks.extend(top);
+    blocks.extend(seeds::blocks(source));
     blocks.extend(ties(&stages));
     blocks.extend(paired::blocks(source, &stages));
     blocks.extend(margins::blocks(source));
@@ -72,6 +73,7 @@ fn figure(source: &Source<'_>, stages: &[&ReportStage], sets: &[String]) -> Bloc
         categories: sets.to_vec(),
         series: series.collect(),
         reference: Some((0.5, "chance".into())),
+        most: 1.0,
     };
     let more = stages.len().saturating_sub(MOST_SERIES);
     let rest = if more > 0 {

@@ -31,7 +31,7 @@ pub(super) fn draw(bars: &Bars, title: &str) -> String {
         .map(|s| (s.name.clone(), s.colour))
         .collect();
     canvas.legend(&legend, (LEFT, 0.0));
-    let y = Scale::new((0.0, 1.0), (bottom, top));
+    let y = Scale::new((0.0, bars.most), (bottom, top));
     let across = (LEFT, LEFT + plot);
     axes::y_axis(&mut canvas, &y, across, Unit::Percent, &bars.y_label);
     let bar = group / series;
@@ -76,6 +76,7 @@ fn draw_bar(
     estimate: &Estimate,
     (index, tooltip): (usize, &str),
 ) {
+    let (_, most) = y.range();
     let (top, foot) = (y.at(estimate.value), y.at(0.0));
     canvas.rect(
         [at.x, top, at.width, foot - top],
@@ -91,7 +92,9 @@ fn draw_bar(
         }
     }
     if at.width >= 24.0 {
-        let text = number::fixed(100.0 * estimate.value, 0);
+        // Bars of a few percent differ in the decimals.
+        let decimals = usize::from(most < 0.5);
+        let text = number::fixed(100.0 * estimate.value, decimals);
         canvas.text((middle, foot - 7.0), Anchor::Middle, "inbar", &text);
     }
 }

@@ -64,6 +64,10 @@ impl Scale {
         value >= self.low && value <= self.high
     }
 
+    pub(super) fn range(&self) -> (f64, f64) {
+        (self.low, self.high)
+    }
+
     pub(super) fn pixels(&self) -> (f64, f64) {
         (self.from, self.to)
     }

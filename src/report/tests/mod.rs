@@ -6,7 +6,7 @@ mod view;
 
 use std::fs;
 
-use super::input::{ReportInput, StageStatus};
+use super::input::{ReportInput, ReportStage, StageStatus};
 use super::{ReportPaths, write};
 use fixture::{HOSTILE, experiment};
 
@@ -178,12 +178,71 @@ fn an_experiment_without_results_says_what_would_give_them() {
     let (_dir, paths) = report(&input);
     markup::elements(&fs::read_to_string(paths.html).unwrap()).unwrap();
     let markdown = fs::read_to_string(paths.markdown).unwrap();
-    assert!(markdown.contains("No results of stage eval:uniform (not run)."));
+    assert!(markdown.contains("No results of stages eval:uniform, eval:more (not run)."));
     input.stages.clear();
     let (_dir, paths) = report(&input);
     markup::elements(&fs::read_to_string(paths.html).unwrap()).unwrap();
     let markdown = fs::read_to_string(paths.markdown).unwrap();
     assert!(markdown.contains("a stage of kind evaluate-reward would give it"));
+}
+
+#[test]
+fn stages_without_results_are_named_together_and_failures_one_by_one() {
+    let files = tempfile::tempdir().unwrap();
+    let mut input = experiment(files.path());
+    let place = input
+        .stages
+        .iter()
+        .position(|s| s.name == "eval:more")
+        .unwrap();
+    let stage = input.stages[place].clone();
+    for number in 0..12 {
+        input.stages.push(ReportStage {
+            name: format!("extra:{number}"),
+            state: StageStatus::Pending,
+            ..stage.clone()
+        });
+    }
+    input.stages[place].state = StageStatus::Failed;
+    input.stages[place].error = Some("out of memory".into());
+    let (_dir, paths) = report(&input);
+    let markdown = fs::read_to_string(paths.markdown).unwrap();
+    assert!(markdown.contains("No results of stage eval:more (failed: out of memory)."));
+    let together = "No results of stages extra:0, extra:1, extra:2, extra:3, extra:4, extra:5, \
+                    extra:6, extra:7 and 4 others (not run).";
+    assert!(markdown.contains(together), "{markdown}");
+}
+
+#[test]
+fn evaluations_that_differ_in_their_seed_alone_have_a_mean() {
+    let files = tempfile::tempdir().unwrap();
+    let mut input = experiment(files.path());
+    let (_dir, paths) = report(&input);
+    let markdown = fs::read_to_string(paths.markdown).unwrap();
+    assert!(!markdown.contains("over seeds"));
+    // Accuracies of the two methods on the first set: .81 and .79; here they are two seeds.
+    for stage in &mut input.stages {
+        if let Some(seed) = ["eval:uniform", "eval:more"]
+            .iter()
+            .position(|name| stage.name == *name)
+        {
+            let method = ("method".to_owned(), "either".to_owned());
+            stage.cell = vec![method, ("seed".to_owned(), seed.to_string())];
+        }
+    }
+    let (_dir, paths) = report(&input);
+    let markdown = fs::read_to_string(paths.markdown).unwrap();
+    let row = markdown
+        .lines()
+        .find(|line| line.starts_with("| eval:either | 2 |"));
+    // Half-width of two values: 12.7062 |a - b| / 2.
+    assert!(
+        row.unwrap().contains(r"| 80.0 % \[67.3, 92.7\] |"),
+        "{markdown}"
+    );
+    let html = fs::read_to_string(paths.html).unwrap();
+    markup::elements(&html).unwrap();
+    assert!(html.contains("ECE, mean over sets"));
 }
 
 /// Comparisons in `results.json`.

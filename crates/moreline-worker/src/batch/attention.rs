@@ -233,6 +233,18 @@ impl Rows {
         }
     }
 
+    /// Rows, filled up to `len`. Nothing comes from the filling and no gradient
+    /// goes to it, but it takes part in the sum over equal indices: a single
+    /// token would make that long, and a GPU sums in order.
+    fn padded(&self, rows: impl Iterator<Item = usize>, len: usize) -> Vec<i64> {
+        let mut rows: Vec<i64> = rows.map(|row| row as i64).collect();
+        let tokens = self.query_row.len() as i64;
+        let first = rows.first().copied().unwrap_or(0);
+        let filling = (rows.len()..len).map(|place| (first + place as i64) % tokens);
+        rows.extend(filling);
+        rows
+    }
+
     fn add(&mut self, members: &[&Path], kind: Kind, device: Device) -> Piece {
         let queries = members.iter().map(|m| m.len).max().unwrap_or(0);
         let keys = members.iter().map(|m| m.keys()).max().unwrap_or(0);
@@ -241,12 +253,13 @@ impl Rows {
             for token in own.clone() {
                 self.query_row[token] = (self.query_index.len() + token - own.start) as i64;
             }
-            self.query_index.extend(padded(own.clone(), queries));
+            self.query_index.extend(self.padded(own.clone(), queries));
             let ancestors = member
                 .ancestors
                 .iter()
                 .flat_map(|&(start, len)| start..start + len);
-            self.key_index.extend(padded(ancestors.chain(own), keys));
+            self.key_index
+                .extend(self.padded(ancestors.chain(own), keys));
         }
         let plain = members
             .iter()
@@ -258,14 +271,6 @@ impl Rows {
             mask: (!plain).then(|| mask(members, queries, keys).to_kind(kind).to_device(device)),
         }
     }
-}
-
-/// Rows, filled up to `len` with the first one.
-fn padded(rows: impl Iterator<Item = usize>, len: usize) -> Vec<i64> {
-    let mut rows: Vec<i64> = rows.map(|row| row as i64).collect();
-    let fill = rows.first().copied().unwrap_or(0);
-    rows.resize(len, fill);
-    rows
 }
 
 /// Zero where a query may look, minus infinity elsewhere. Padding queries look

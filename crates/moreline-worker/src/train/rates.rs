@@ -13,6 +13,8 @@ pub(super) struct Rates {
     pairs: u64,
     /// Seconds of the whole training.
     pub seconds: f64,
+    /// Seconds of the steps' parts, by name.
+    parts: BTreeMap<&'static str, f64>,
 }
 
 impl Rates {
@@ -20,6 +22,7 @@ impl Rates {
     pub(super) fn step(&mut self, found: &Gradients, took: Duration) -> BTreeMap<String, f64> {
         self.tokens += found.tokens;
         self.pairs += found.pairs;
+        self.parts(&found.took, took);
         let rate = |count: u64| count as f64 / took.as_secs_f64().max(1e-9);
         let mut rates = vec![("tokens_per_s", rate(found.tokens))];
         if found.pairs > 0 {
@@ -29,6 +32,17 @@ impl Rates {
             rates.push(("peak_memory_mb", megabytes));
         }
         named(rates)
+    }
+
+    fn parts(&mut self, parts: &[(&'static str, Duration)], step: Duration) {
+        let mut rest = step;
+        for &(part, took) in parts {
+            *self.parts.entry(part).or_default() += took.as_secs_f64();
+            rest = rest.saturating_sub(took);
+        }
+        if !parts.is_empty() {
+            *self.parts.entry("backward_s").or_default() += rest.as_secs_f64();
+        }
     }
 
     /// Seconds and rates of the whole training, after `setup` seconds of
@@ -43,6 +57,7 @@ impl Rates {
         if self.pairs > 0 {
             timings.push(("pairs_per_s", rate(self.pairs)));
         }
+        timings.extend(self.parts.iter().map(|(name, seconds)| (*name, *seconds)));
         named(timings)
     }
 }

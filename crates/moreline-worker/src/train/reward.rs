@@ -261,6 +261,10 @@ impl Task for RewardTask<'_> {
             values: self.values(&rows, &outcome),
             tokens: outcome.tokens as u64,
             pairs,
+            took: vec![
+                ("forward_s", outcome.took.forward),
+                ("weighting_s", outcome.took.weighting),
+            ],
         })
     }
 

@@ -2,7 +2,7 @@
 //! history.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use moreline_protocol::artifact::{ADAPTER, MODEL};
 use moreline_protocol::event::{Level, Metrics};
@@ -119,6 +119,9 @@ pub(super) struct Gradients {
     pub tokens: u64,
     /// Pairs compared; 0 where there are none.
     pub pairs: u64,
+    /// What parts of the step took, by name; what is left went into the
+    /// backward passes and the optimiser. Empty where they are not told apart.
+    pub took: Vec<(&'static str, Duration)>,
 }
 
 /// A training from its first step to its last.

@@ -133,6 +133,7 @@ impl Task for SftTask {
             values: [("loss".to_owned(), loss / labels as f64)].into(),
             tokens: sizes.iter().sum::<usize>() as u64,
             pairs: 0,
+            took: Vec::new(),
         })
     }
 

@@ -1,5 +1,7 @@
 //! One optimiser step of reward training, whatever the micro-batches.
 
+use std::time::{Duration, Instant};
+
 use moreline_protocol::spec::Pooling;
 use tch::{Kind, Tensor};
 
@@ -63,6 +65,18 @@ pub struct StepOutcome {
     /// Mean negative log-probability of the best responses' tokens, in nats;
     /// absent unless asked for.
     pub lm_loss: Option<f64>,
+    /// What its parts took.
+    pub took: StepTimes,
+}
+
+/// Time of a step's parts. On a GPU a part counts until the next reading of a
+/// result, which is what waits for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StepTimes {
+    /// Forward passes, up to the rewards.
+    pub forward: Duration,
+    /// The head's gradients and the weights of the tasks.
+    pub weighting: Duration,
 }
 
 /// What the backward passes of a step share.
@@ -115,9 +129,18 @@ impl RewardCompute<'_> {
             .map(|row| (row.task, self.ranking.pairs(&row.scores)));
         let known = weighting.beforehand(&counts.collect::<Vec<_>>());
         let (mut scored, mut all_rewards, mut pending) = (Vec::new(), Vec::new(), Vec::new());
+        let mut took = StepTimes::default();
         for range in micro::cut(&sizes, self.token_budget) {
+            let clock = Instant::now();
             let found = self.forward(&batch[range.clone()], weights, keep, range.start);
-            let (losses, rewards) = self.losses(batch, &found, weights, whole)?;
+            let rewards = self.rewards(batch, &found, weights);
+            took.forward += clock.elapsed();
+            let mut losses = self.losses(batch, &found, &rewards)?;
+            if whole {
+                let clock = Instant::now();
+                self.head_gradients(&found, &mut losses);
+                took.weighting += clock.elapsed();
+            }
             scored.extend(losses);
             all_rewards.extend(rewards);
             if let Some(factors) = &known {
@@ -127,7 +150,9 @@ impl RewardCompute<'_> {
                 pending.push(found);
             }
         }
+        let clock = Instant::now();
         let solved = weighting.solve(&scored)?;
+        took.weighting += clock.elapsed();
         for micro in pending {
             let rows = micro.rows.clone();
             let factored = (&scored[rows.clone()], &solved.rows[rows]);
@@ -139,6 +164,7 @@ impl RewardCompute<'_> {
             weights: solved,
             tokens,
             lm_loss: (self.lm_loss > 0.0).then(|| language.loss / language.count.max(1) as f64),
+            took,
         })
     }
 
@@ -175,49 +201,63 @@ impl RewardCompute<'_> {
         }
     }
 
-    /// Losses of a micro-batch's rows, in closed form from the rewards.
-    fn losses(
+    /// Rewards of each of a micro-batch's rows' responses.
+    fn rewards(
         &self,
         batch: &[&RewardRow],
         micro: &Pending,
         weights: &TrainWeights,
-        head_grads: bool,
-    ) -> Result<(Vec<ScoredRow>, Vec<Vec<f64>>), WorkerError> {
-        let embeddings = micro.embeddings.detach();
+    ) -> Vec<Vec<f64>> {
         let score = weights.compute[self.decoder.head_index()].detach();
-        let flat = to_vec(&rewards(&embeddings, &score));
-        let embeddings = if head_grads {
-            to_vec(&embeddings)
-        } else {
-            Vec::new()
-        };
-        let hidden = self.decoder.config.hidden_size;
-        let (mut scored, mut all) = (Vec::new(), Vec::new());
-        let mut first = 0;
-        for row in &batch[micro.rows.clone()] {
-            let count = row.scores.len();
-            let own = &flat[first..first + count];
+        let flat = to_vec(&rewards(&micro.embeddings.detach(), &score));
+        let mut rest = flat.as_slice();
+        let rows = batch[micro.rows.clone()].iter();
+        rows.map(|row| {
+            let (own, others) = rest.split_at(row.scores.len());
+            rest = others;
+            own.to_vec()
+        })
+        .collect()
+    }
+
+    /// Losses of a micro-batch's rows, in closed form from the rewards, yet
+    /// without the head's gradients.
+    fn losses(
+        &self,
+        batch: &[&RewardRow],
+        micro: &Pending,
+        rewards: &[Vec<f64>],
+    ) -> Result<Vec<ScoredRow>, WorkerError> {
+        let rows = batch[micro.rows.clone()].iter().zip(rewards);
+        rows.map(|(row, rewards)| {
             let group = Ranked {
-                rewards: own,
+                rewards,
                 scores: &row.scores,
             };
             let loss = ranking_loss(group, self.ranking).map_err(|e| WorkerError::Diverged {
                 message: e.to_string(),
             })?;
-            let head_grad = if head_grads {
-                head_gradient(&loss.gradient, &embeddings[first * hidden..], hidden)
-            } else {
-                Vec::new()
-            };
-            scored.push(ScoredRow {
+            Ok(ScoredRow {
                 task: row.task,
                 loss,
-                head_grad,
-            });
-            all.push(own.to_vec());
-            first += count;
+                head_grad: Vec::new(),
+            })
+        })
+        .collect()
+    }
+
+    /// Adds to a micro-batch's rows the gradients of their losses with respect
+    /// to the head.
+    fn head_gradients(&self, micro: &Pending, rows: &mut [ScoredRow]) {
+        let embeddings = to_vec(&micro.embeddings.detach());
+        let hidden = self.decoder.config.hidden_size;
+        let mut rest = embeddings.as_slice();
+        for row in rows {
+            let gradient = &row.loss.gradient;
+            let (own, others) = rest.split_at(gradient.len() * hidden);
+            row.head_grad = head_gradient(gradient, own, hidden);
+            rest = others;
         }
-        Ok((scored, all))
     }
 
     /// Adds a micro-batch's gradients: the factors scale its rows' summed losses.
