@@ -31,6 +31,7 @@ fn main() {
         .file("src/shim.cpp")
         .file("src/fused.cpp")
         .file("src/attention.cpp")
+        .file("src/rounding.cpp")
         .compile("torch_ext_shim");
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());

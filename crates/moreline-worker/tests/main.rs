@@ -12,6 +12,7 @@ mod methods;
 mod objectives;
 mod parity;
 mod resume;
+mod rounding;
 mod stages;
 mod tiny;
 mod watching;

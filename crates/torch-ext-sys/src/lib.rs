@@ -9,8 +9,10 @@ use tch::Tensor;
 use torch_sys::C_tensor;
 
 mod fused;
+mod rounding;
 
 pub use fused::{TreePlan, rms_norm, swiglu, tree_attention};
+pub use rounding::{round_dithered, round_dithered_by_operators};
 
 unsafe extern "C" {
     fn moreline_last_error() -> *const c_char;

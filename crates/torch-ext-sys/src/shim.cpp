@@ -11,6 +11,7 @@
 #include <torch/version.h>
 
 #include "fused.h"
+#include "rounding.h"
 
 #include <dlfcn.h>
 #include <malloc.h>
@@ -67,6 +68,14 @@ int moreline_grad(at::Tensor* const* outputs, at::Tensor* const* grad_outputs,
         /*create_graph=*/false, /*allow_unused=*/true);
     for (std::size_t i = 0; i < input_count; ++i)
       results[i] = grads[i].defined() ? new at::Tensor(std::move(grads[i])) : nullptr;
+  });
+}
+
+// fp32 into bf16, each element by its own threshold.
+int moreline_round_dithered(const at::Tensor* from, at::Tensor* to, int by_operators) {
+  return guarded([&] {
+    if (by_operators) return moreline::round_dithered_by_operators(*from, *to);
+    moreline::round_dithered(*from, *to);
   });
 }
 

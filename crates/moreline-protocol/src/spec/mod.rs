@@ -127,7 +127,8 @@ impl StageKind {
             //    their prompt for `lm_loss` even where it is too short to be shared.
             // 5: the embedding's gradient is summed in fp32; texts cut on the right are
             //    not taught to end there.
-            Self::TrainReward | Self::Sft => 5,
+            // 6: bf16 copies of the masters are rounded by a dither.
+            Self::TrainReward | Self::Sft => 6,
             // 2: rows without prompt or response are left out.
             // 3: attention by the kernel for trees.
             Self::Perplexity => 3,

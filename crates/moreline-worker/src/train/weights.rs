@@ -100,7 +100,11 @@ impl TrainWeights {
         // `to_kind` of the same dtype shares the storage.
         let master = flat.to_kind(if on { Kind::Float } else { kind });
         drop(flat);
-        let compute = master.detach().to_kind(kind).set_requires_grad(on);
+        let compute = master.detach().to_kind(kind);
+        let mut compute = compute.set_requires_grad(on);
+        if on && kind == Kind::BFloat16 {
+            torch_ext_sys::round_dithered(&master, &mut compute);
+        }
         self.master.push(master);
         self.compute.push(compute);
         self.trainable.push(on);
@@ -260,11 +264,13 @@ impl TrainWeights {
         Ok(())
     }
 
-    /// Copies the trained master weights into the compute copies.
+    /// Copies the trained master weights into the compute copies. Rounded to
+    /// the nearest, steps much smaller than bf16 resolves would be lost where
+    /// weights lie on a grid of their own, as those of quantised models do.
     pub fn refresh(&mut self) {
         for i in 0..self.master.len() {
             if self.trainable[i] && self.compute[i].kind() != Kind::Float {
-                no_grad(|| self.compute[i].copy_(&self.master[i]));
+                torch_ext_sys::round_dithered(&self.master[i], &mut self.compute[i]);
             }
         }
     }
