@@ -33,6 +33,11 @@ pub struct Site {
     pub token_budget: Option<u32>,
     /// The worker program; `moreline-worker` beside `moreline` if absent.
     pub worker: Option<PathBuf>,
+    /// The command that starts worker processes, put before the worker program:
+    /// `["nice", "-n", "10"]`, or `["srun", "--ntasks=1", "--gres=gpu:1"]` where
+    /// the cache is on a shared folder.
+    #[schemars(length(min = 1), inner(length(min = 1)))]
+    pub launcher: Option<Vec<String>>,
     /// Whether each run's folder gets TensorBoard event files; it does if absent.
     pub tensorboard: Option<bool>,
     /// Caches shared with others, asked in this order for what this machine's

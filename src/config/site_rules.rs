@@ -44,6 +44,9 @@ pub(super) fn check(document: &Table, sources: &mut Sources, problems: &mut Vec<
     if let Some(node) = document.get("devices") {
         devices(node, problems);
     }
+    if let Some(node) = document.get("launcher") {
+        launcher(node, problems);
+    }
 }
 
 fn url(node: &Node) -> Option<Problem> {
@@ -120,4 +123,15 @@ fn devices(node: &Node, problems: &mut Vec<Problem>) {
             );
         }
     }
+}
+
+fn launcher(node: &Node, problems: &mut Vec<Problem>) {
+    let Value::Array(items) = &node.value else {
+        return; // the type was reported already
+    };
+    let empty = items.iter().filter(|item| item.as_str() == Some(""));
+    problems.extend(empty.map(|item| {
+        Problem::at(&item.at, "`launcher` holds an empty string", "nothing here")
+            .hint("write a program and its arguments, like [\"nice\", \"-n\", \"10\"]")
+    }));
 }

@@ -142,9 +142,13 @@ impl Fixture {
             ],
             smoke: false,
         };
+        let launcher = root.join("launch.sh");
+        let named = || vec![launcher.display().to_string()];
         let site = Site {
             cache: Some(root.join("cache")),
             worker: Some(root.join("worker.sh")),
+            // A test may have put one there.
+            launcher: launcher.exists().then(named),
             ..Site::default()
         };
         Self {

@@ -9,6 +9,7 @@ mod fixture;
 mod hub;
 mod keys;
 mod kills;
+mod launchers;
 mod layers;
 mod orphans;
 mod room;
