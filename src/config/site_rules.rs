@@ -104,7 +104,7 @@ fn key_env(key: &str, node: &Node) -> Option<Problem> {
 
 fn devices(node: &Node, problems: &mut Vec<Problem>) {
     let items = node.one_or_many();
-    for (index, item) in items.iter().enumerate() {
+    for item in items {
         let Some(name) = item.as_str() else {
             continue; // the type was reported already
         };
@@ -115,11 +115,6 @@ fn devices(node: &Node, problems: &mut Vec<Problem>) {
             problems.push(
                 Problem::at(&item.at, format!("there is no device `{name}`"), "unknown")
                     .hint("devices are `cpu`, `cuda` and `cuda:N`"),
-            );
-        } else if name != "cpu" && items[..index].iter().any(|i| i.as_str() == Some(name)) {
-            problems.push(
-                Problem::at(&item.at, format!("`{name}` is named twice"), "again")
-                    .hint("one worker at a time runs on a GPU; name each once"),
             );
         }
     }

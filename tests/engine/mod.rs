@@ -11,6 +11,7 @@ mod keys;
 mod kills;
 mod launchers;
 mod layers;
+mod limits;
 mod orphans;
 mod room;
 mod runs;

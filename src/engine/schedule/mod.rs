@@ -2,7 +2,9 @@
 //! is done, and computed if the store does not have it.
 
 mod again;
+mod memory;
 mod node;
+mod peaks;
 mod work;
 
 use std::collections::BTreeSet;
@@ -18,7 +20,9 @@ use super::{EngineError, StageFailure, StageSummary, beside, output_dir};
 use crate::event::{Outcome, RunEvent};
 use crate::plan::Graph;
 use crate::store::{ActionRecord, Lookup};
+use memory::Memory;
 use node::{Node, Phase};
+use peaks::Peaks;
 
 /// Runs the wanted stages; their summaries, in running order. `prepare` is
 /// called once, before the first stage is computed.
@@ -47,7 +51,11 @@ struct Scheduler<'c> {
     visits: BTreeSet<usize>,
     /// Stages to compute, by rank.
     queued: BTreeSet<usize>,
+    /// Devices nobody is at work on, those to take first last.
     devices: Vec<String>,
+    memory: Memory,
+    /// Read once the first stage is to be weighed.
+    peaks: Option<Peaks>,
     running: usize,
     limit: usize,
     /// A stage failed.
@@ -86,6 +94,8 @@ impl<'c> Scheduler<'c> {
             visits,
             queued: BTreeSet::new(),
             devices,
+            memory: Memory::new(context.memory_limit()),
+            peaks: None,
             running: 0,
             limit: limit.max(1),
             failed: false,

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::node::Phase;
-use super::{Scheduler, StageFailure};
+use super::peaks::Peaks;
+use super::{Scheduler, StageFailure, present};
+use crate::engine::context::is_cpu;
 use crate::engine::task::{Task, TaskEnd};
 use crate::event::Outcome;
 
@@ -58,39 +60,87 @@ impl<'c> Scheduler<'c> {
     where
         'c: 's,
     {
+        self.memory.look();
         let places: Vec<_> = self.queued.iter().copied().collect();
         for place in places {
             if self.running >= self.limit || self.is_over() {
                 return;
             }
             let index = self.graph.order()[place];
-            let stage = self.graph.stage(index);
-            let device = match stage.spec.runs_in_engine() {
+            let device = match self.graph.stage(index).spec.runs_in_engine() {
                 true => None,
-                false => match self.devices.pop() {
+                false => match self.free_device(index) {
                     Some(device) => Some(device),
                     None => continue,
                 },
             };
             self.queued.remove(&place);
-            let Some((ready, reason)) = self.nodes[index].ready.take() else {
-                continue;
-            };
-            self.nodes[index].phase = Phase::Running;
-            let forced = std::mem::take(&mut self.nodes[index].forced);
-            self.running += 1;
-            let task = Task {
-                context: self.context,
-                index,
-                stage,
-                ready,
-                reason,
-                forced,
-                device,
-            };
-            let sender = sender.clone();
-            scope.spawn(move || run_task(&task, index, &sender));
+            if let Some(task) = self.task(index, device) {
+                let sender = sender.clone();
+                scope.spawn(move || run_task(&task, &sender));
+            }
         }
+    }
+
+    /// What a queued stage starts with.
+    fn task(&mut self, index: usize, device: Option<String>) -> Option<Task<'c>> {
+        let (ready, reason) = self.nodes[index].ready.take()?;
+        let expected = match &device {
+            Some(device) if is_cpu(device) => self.expected(index),
+            _ => None,
+        };
+        let seen = expected.map(|expected| self.memory.start(index, expected));
+        let node = &mut self.nodes[index];
+        node.phase = Phase::Running;
+        self.running += 1;
+        Some(Task {
+            context: self.context,
+            index,
+            stage: self.graph.stage(index),
+            ready,
+            reason,
+            forced: std::mem::take(&mut node.forced),
+            device,
+            seen: seen.unwrap_or_default(),
+        })
+    }
+
+    /// Takes a device for a stage; none if none is free, or if the free ones
+    /// lack the memory it needs.
+    fn free_device(&mut self, index: usize) -> Option<String> {
+        let is_full = self.memory.is_full();
+        let mut lacked = None;
+        for place in (0..self.devices.len()).rev() {
+            if is_cpu(&self.devices[place]) {
+                if is_full && self.memory.is_waited_for() || lacked.is_some() {
+                    continue;
+                }
+                let need = self.expected(index).unwrap_or_default();
+                if !self.memory.fits(need) {
+                    lacked = Some(need);
+                    continue;
+                }
+            }
+            return Some(self.devices.remove(place));
+        }
+        if let Some(need) = lacked {
+            self.memory.wait(index, need);
+        }
+        None
+    }
+
+    /// What a stage is expected to hold on a CPU, in MB: all there is if nothing
+    /// is known. Nothing if memory is not limited.
+    fn expected(&mut self, index: usize) -> Option<u64> {
+        let limit = self.memory.limit()?;
+        let session = self.context.session;
+        let peaks = self.peaks.get_or_insert_with(|| Peaks::read(session));
+        let present = || {
+            let outputs = |from: usize| self.nodes[from].outputs.clone();
+            present(self.graph, index, &self.context.sources, &outputs)
+        };
+        let expected = peaks.expected(index, self.graph.stage(index), present);
+        Some(expected.unwrap_or(limit))
     }
 
     fn take(&mut self, messages: &Receiver<Message>) {
@@ -105,6 +155,7 @@ impl<'c> Scheduler<'c> {
                 end,
             }) => {
                 self.running -= 1;
+                self.memory.end(index);
                 self.devices.extend(device);
                 self.nodes[index].seconds = seconds;
                 self.over(index, *end);
@@ -115,7 +166,12 @@ impl<'c> Scheduler<'c> {
 
     fn over(&mut self, index: usize, end: TaskEnd) {
         match end {
-            TaskEnd::Done { record, ran: true } => self.done(index, Outcome::Ran, &record),
+            TaskEnd::Done { record, ran: true } => {
+                if let Some(peaks) = &mut self.peaks {
+                    peaks.learn(&record);
+                }
+                self.done(index, Outcome::Ran, &record);
+            }
             TaskEnd::Done { record, ran: false } => {
                 self.nodes[index].seconds = 0.0;
                 self.found(index, &record);
@@ -128,7 +184,7 @@ impl<'c> Scheduler<'c> {
 }
 
 /// The body of a task's thread.
-fn run_task(task: &Task<'_>, index: usize, sender: &Sender<Message>) {
+fn run_task(task: &Task<'_>, sender: &Sender<Message>) {
     let clock = Instant::now();
     let spawn = |command| {
         let (reply, answer) = unbounded();
@@ -144,7 +200,7 @@ fn run_task(task: &Task<'_>, index: usize, sender: &Sender<Message>) {
         TaskEnd::Failed(failure)
     });
     let _ = sender.send(Message::Over {
-        index,
+        index: task.index,
         device: task.device.clone(),
         seconds: clock.elapsed().as_secs_f64(),
         end: Box::new(end),

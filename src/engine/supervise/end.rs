@@ -5,9 +5,23 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
+use crate::engine::StageFailure;
+
 /// How much of a log a failure shows.
 const TAIL_BYTES: u64 = 4096;
 const TAIL_LINES: usize = 12;
+
+/// A worker held more memory than all of them may, in MB.
+pub(super) fn too_large(stage: &str, held: u64, limit: u64) -> StageFailure {
+    let message = format!(
+        "the worker of `{stage}` held {held} MB, more than the {limit} MB that `memory_mb` in \
+         `[limits]` of the site file allows to all workers on the CPU; it was ended"
+    );
+    StageFailure::new(message).with_hint(
+        "raise `memory_mb`, or lower `token_budget` in the site file, and run again: what is \
+         committed is kept, and a stage that left a checkpoint goes on from it",
+    )
+}
 
 /// How it ended.
 pub(super) fn describe(status: ExitStatus) -> String {

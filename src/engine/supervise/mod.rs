@@ -20,17 +20,19 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdout, ExitStatus, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use moreline_protocol::PROTOCOL_VERSION;
 use moreline_protocol::event::Event;
 
+use super::context::is_cpu;
 use super::log::StageLog;
 use super::task::{Computed, Halt, Spawn, Task};
-use super::{StageFailure, strays};
+use super::{StageFailure, resident, strays};
 use crate::store::AtPath;
-use end::{describe, tail};
+use end::{describe, tail, too_large};
 use group::{ask_group, has_ended, kill_group};
 
 /// How often the engine looks after a quiet worker.
@@ -73,6 +75,8 @@ struct Worker<'a> {
     finished: bool,
     failure: Option<StageFailure>,
     stopped: bool,
+    /// When the worker's memory is looked at next.
+    weigh: Instant,
     /// When a launcher that was asked to end is killed.
     kill_at: Option<Instant>,
 }
@@ -91,6 +95,7 @@ impl<'a> Worker<'a> {
             finished: false,
             failure: None,
             stopped: false,
+            weigh: Instant::now() + resident::EVERY,
             kill_at: None,
         }
     }
@@ -108,6 +113,7 @@ impl<'a> Worker<'a> {
             if self.kill_at.is_some_and(|at| Instant::now() > at) {
                 kill_group(child);
             }
+            self.weigh(child);
             if !open {
                 std::thread::sleep(POLL / 4);
                 continue;
@@ -132,6 +138,26 @@ impl<'a> Worker<'a> {
             self.kill_at.get_or_insert(Instant::now() + GRACE);
         } else {
             kill_group(child);
+        }
+    }
+
+    /// Looks now and then at what a worker on the CPU holds, and ends one that
+    /// holds more than all of them may.
+    fn weigh(&mut self, child: &Child) {
+        let context = self.task.context;
+        let on_cpu = self.task.device.as_deref().is_some_and(is_cpu);
+        let Some(limit) = context.memory_limit().filter(|_| on_cpu) else {
+            return;
+        };
+        if Instant::now() < self.weigh {
+            return;
+        }
+        self.weigh = Instant::now() + resident::EVERY;
+        let held = context.resident.of(child.id()).unwrap_or_default() >> 20;
+        self.task.seen.fetch_max(held, Ordering::Relaxed);
+        if held > limit && self.failure.is_none() {
+            self.failure = Some(too_large(&self.task.stage.name, held, limit));
+            self.stop(child);
         }
     }
 

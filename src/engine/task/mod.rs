@@ -6,6 +6,8 @@ mod job;
 use std::collections::BTreeMap;
 use std::io;
 use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use moreline_protocol::event::{Fingerprint, Metrics};
@@ -75,6 +77,8 @@ pub(super) struct Task<'a> {
     pub(super) forced: bool,
     /// The device it was given; none if the engine runs it itself.
     pub(super) device: Option<String>,
+    /// Takes what the worker is seen to hold, in MB.
+    pub(super) seen: Arc<AtomicU64>,
 }
 
 impl Task<'_> {
