@@ -5,6 +5,7 @@ mod again;
 mod memory;
 mod node;
 mod peaks;
+mod uploads;
 mod work;
 
 use std::collections::BTreeSet;

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::node::Phase;
 use super::peaks::Peaks;
+use super::uploads::Uploads;
 use super::{Scheduler, StageFailure, present};
 use crate::engine::context::is_cpu;
 use crate::engine::task::{Task, TaskEnd};
@@ -33,20 +34,22 @@ enum Message {
 }
 
 impl<'c> Scheduler<'c> {
-    /// Computes what is queued, and what follows from it. All processes are
-    /// started from this thread, which outlives them.
+    /// Computes what is queued, and what follows from it, and waits until the
+    /// results are with the cache layers. All processes are started from this
+    /// thread, which outlives them.
     pub(super) fn work(&mut self) {
         let (sender, messages) = unbounded();
         let context = self.context;
         std::thread::scope(|scope| {
             scope.spawn(|| context.remember_rows());
+            let uploads = Uploads::start(scope, context);
             loop {
                 self.settle();
                 self.start(scope, &sender);
                 if self.running == 0 {
                     break;
                 }
-                self.take(&messages);
+                self.take(&messages, &uploads);
             }
         });
     }
@@ -143,7 +146,7 @@ impl<'c> Scheduler<'c> {
         Some(expected.unwrap_or(limit))
     }
 
-    fn take(&mut self, messages: &Receiver<Message>) {
+    fn take(&mut self, messages: &Receiver<Message>, uploads: &Uploads) {
         match messages.recv_timeout(POLL) {
             Ok(Message::Spawn(mut command, reply)) => {
                 let _ = reply.send(command.spawn());
@@ -158,6 +161,9 @@ impl<'c> Scheduler<'c> {
                 self.memory.end(index);
                 self.devices.extend(device);
                 self.nodes[index].seconds = seconds;
+                if let TaskEnd::Done { record, ran: true } = &*end {
+                    uploads.give(record);
+                }
                 self.over(index, *end);
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}

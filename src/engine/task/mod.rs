@@ -131,7 +131,6 @@ impl Task<'_> {
         }
         store.commit(&record)?;
         store.remove_partial(key)?;
-        self.context.give_result(&record);
         Ok(TaskEnd::Done { record, ran: true })
     }
 
