@@ -13,6 +13,7 @@ mod launchers;
 mod layers;
 mod limits;
 mod orphans;
+mod replaced;
 mod room;
 mod runs;
 mod s3;

@@ -192,6 +192,9 @@ impl<'c> Scheduler<'c> {
                 self.visits.insert(self.rank[next]);
             }
         }
+        if let Some(old) = self.nodes[index].replaced.take() {
+            self.follow(index, &old);
+        }
     }
 
     fn fail(&mut self, index: usize, failure: StageFailure) {
@@ -204,12 +207,16 @@ impl<'c> Scheduler<'c> {
         self.failed = true;
         self.nodes[index].phase = Phase::Over(Outcome::Failed);
         self.nodes[index].error = Some(failure);
-        let reason = format!("`{name}` failed");
+        self.skip_downstream(index, &format!("`{name}` failed"));
+    }
+
+    /// Skips all that depends on a stage and is not begun.
+    fn skip_downstream(&mut self, index: usize, reason: &str) {
         let mut stack: Vec<_> = self.graph.downstream(index).collect();
         while let Some(next) = stack.pop() {
             if matches!(self.nodes[next].phase, Phase::Waiting | Phase::Queued) {
                 self.queued.remove(&self.rank[next]);
-                self.skip(next, &reason);
+                self.skip(next, reason);
                 stack.extend(self.graph.downstream(next));
             }
         }

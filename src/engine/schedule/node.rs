@@ -1,6 +1,7 @@
 //! Where a stage of a run stands.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use moreline_protocol::event::Metrics;
 
@@ -33,6 +34,12 @@ pub(super) struct Node {
     /// depend on it do.
     pub(super) waiters: Option<Vec<usize>>,
     pub(super) rebuilds: u32,
+    /// While it is made anew: what it gave before.
+    pub(super) replaced: Option<Arc<Outputs>>,
+    /// While it is at work: something it took was found damaged.
+    pub(super) tainted: Arc<AtomicBool>,
+    /// While it is at work: something it took was replaced.
+    pub(super) stale: bool,
     pub(super) ready: Option<(ReadyStage, String)>,
     pub(super) outputs: Option<Arc<Outputs>>,
     pub(super) key: Option<StageKey>,
@@ -53,6 +60,9 @@ impl Node {
             pending,
             waiters: None,
             rebuilds: 0,
+            replaced: None,
+            tainted: Arc::default(),
+            stale: false,
             ready: None,
             outputs: None,
             key: None,

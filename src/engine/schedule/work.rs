@@ -4,6 +4,8 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
@@ -95,6 +97,7 @@ impl<'c> Scheduler<'c> {
         let seen = expected.map(|expected| self.memory.start(index, expected));
         let node = &mut self.nodes[index];
         node.phase = Phase::Running;
+        node.tainted = Arc::default();
         self.running += 1;
         Some(Task {
             context: self.context,
@@ -105,6 +108,7 @@ impl<'c> Scheduler<'c> {
             forced: std::mem::take(&mut node.forced),
             device,
             seen: seen.unwrap_or_default(),
+            tainted: Arc::clone(&node.tainted),
         })
     }
 
@@ -171,6 +175,11 @@ impl<'c> Scheduler<'c> {
     }
 
     fn over(&mut self, index: usize, end: TaskEnd) {
+        let node = &mut self.nodes[index];
+        let is_stale = std::mem::take(&mut node.stale) | node.tainted.load(Ordering::Relaxed);
+        if is_stale && !matches!(end, TaskEnd::Stopped) {
+            return self.look_again(index);
+        }
         match end {
             TaskEnd::Done { record, ran: true } => {
                 if let Some(peaks) = &mut self.peaks {
@@ -185,6 +194,7 @@ impl<'c> Scheduler<'c> {
             TaskEnd::Failed(failure) => self.fail(index, failure),
             TaskEnd::Stopped => self.nodes[index].phase = Phase::Waiting,
             TaskEnd::Lost { from } => self.rebuild(index, from),
+            TaskEnd::Tainted => self.look_again(index),
         }
     }
 }

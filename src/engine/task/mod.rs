@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::process::{Child, Command};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use moreline_protocol::event::{Fingerprint, Metrics};
@@ -36,6 +36,9 @@ pub(super) enum TaskEnd {
     Stopped,
     /// An input was damaged: the stage of that index must run again first.
     Lost { from: usize },
+    /// An input was found damaged while the stage was at work: whether it read
+    /// sound bytes is not known.
+    Tainted,
 }
 
 /// Why a task cannot go on; every variant is an end of its own.
@@ -43,6 +46,7 @@ pub(super) enum Halt {
     Failed(StageFailure),
     Stopped,
     Lost { from: usize },
+    Tainted,
 }
 
 impl From<StoreError> for Halt {
@@ -79,6 +83,8 @@ pub(super) struct Task<'a> {
     pub(super) device: Option<String>,
     /// Takes what the worker is seen to hold, in MB.
     pub(super) seen: Arc<AtomicU64>,
+    /// Set once an input is found damaged.
+    pub(super) tainted: Arc<AtomicBool>,
 }
 
 impl Task<'_> {
@@ -89,6 +95,7 @@ impl Task<'_> {
             Err(Halt::Failed(failure)) => TaskEnd::Failed(failure),
             Err(Halt::Stopped) => TaskEnd::Stopped,
             Err(Halt::Lost { from }) => TaskEnd::Lost { from },
+            Err(Halt::Tainted) => TaskEnd::Tainted,
         }
     }
 
@@ -152,6 +159,9 @@ impl Task<'_> {
         } else {
             self.in_engine(&job)?
         };
+        if self.tainted.load(Ordering::Relaxed) {
+            return Err(Halt::Tainted);
+        }
         self.check_sources()?;
         if let Some(name) = not_a_number(&computed.metrics) {
             return Err(self.fail(format!("metric `{name}` is not a number (NaN or infinite)")));
