@@ -21,6 +21,8 @@ use crate::event::Outcome;
 
 /// How often the scheduler looks at the stop flag.
 const POLL: Duration = Duration::from_millis(100);
+/// How often a run gives a sign of life.
+const BEAT: Duration = Duration::from_secs(60);
 
 /// What tasks say to the scheduler.
 enum Message {
@@ -45,7 +47,12 @@ impl<'c> Scheduler<'c> {
         std::thread::scope(|scope| {
             scope.spawn(|| context.remember_rows());
             let uploads = Uploads::start(scope, context);
+            let mut beat = Instant::now();
             loop {
+                if beat.elapsed() > BEAT {
+                    context.journal.beat();
+                    beat = Instant::now();
+                }
                 self.settle();
                 self.start(scope, &sender);
                 if self.running == 0 {
