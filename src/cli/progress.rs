@@ -73,6 +73,8 @@ impl Progress {
     }
 
     fn start(&self, stage: &str, reason: &str) {
+        // One that is begun anew, for what it took was replaced, has a bar already.
+        self.end(stage);
         let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let bar = ProgressBar::hidden();

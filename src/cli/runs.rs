@@ -144,7 +144,7 @@ fn row(run: &PastRun) -> Vec<String> {
         run.id.clone(),
         plain(&run.started),
         plain(&shown(&run.experiment)),
-        state(run.state),
+        state(run),
         counts(run),
         run.seconds.map_or("-".into(), duration),
     ]
@@ -238,7 +238,7 @@ fn as_text(run: &PastRun, timings: &Timings) -> String {
     for (name, path) in run.records() {
         rows.push(pair(name, shown(&path)));
     }
-    let mut text = format!("{}  {}\n{}", run.id, state(run.state), columns(&rows));
+    let mut text = format!("{}  {}\n{}", run.id, state(run), columns(&rows));
     if !run.stages.is_empty() {
         let heading = terminal::paint(Colour::Green, "stages");
         let rows: Vec<Vec<String>> = run.stages.iter().map(stage_row).collect();
@@ -287,13 +287,19 @@ fn time_rows((stage, timings): (&String, &BTreeMap<String, f64>)) -> Vec<Vec<Str
     timings.iter().map(row).collect()
 }
 
-fn state(state: RunState) -> String {
-    let colour = match state {
+fn state(run: &PastRun) -> String {
+    let colour = match run.state {
         RunState::Complete => Colour::Green,
         RunState::Failed | RunState::Killed => Colour::Red,
-        RunState::Stopped | RunState::Running => Colour::Yellow,
+        RunState::Stopped | RunState::Running | RunState::Unknown => Colour::Yellow,
     };
-    terminal::paint(colour, state.name())
+    match run.state {
+        RunState::Unknown => {
+            let text = format!("{} (host {})", run.state.name(), plain(&run.host));
+            terminal::paint(colour, &text)
+        }
+        state => terminal::paint(colour, state.name()),
+    }
 }
 
 fn stage_state(state: PastState) -> String {

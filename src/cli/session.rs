@@ -6,6 +6,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use moreline_protocol::artifact::{STEP, split_step};
@@ -160,6 +161,11 @@ pub(super) fn environment(site: &Site) -> Environment {
 /// Looks an API key up by the name of its variable.
 pub(super) fn lookup(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// The directories that programs are looked for in.
+pub(super) fn program_path() -> Option<OsString> {
+    std::env::var_os("PATH")
 }
 
 /// The worker program beside this one.

@@ -180,12 +180,26 @@ fn resolve_site(
             *path = resolved.to_string_lossy().into_owned();
         }
     }
+    resolve_launcher(&mut document, sources);
     if !problems.is_empty() {
         return None;
     }
     serde_json::from_value(document.to_json())
         .map_err(|error| problems.push(Problem::nowhere(format!("cannot be read: {error}"))))
         .ok()
+}
+
+/// A launcher given by a path starts from the site file; one given by name is
+/// looked for where programs are.
+fn resolve_launcher(document: &mut Table, sources: &Sources) {
+    if let Some(Value::Array(items)) = document.get_mut("launcher").map(|node| &mut node.value)
+        && let Some(node) = items.first_mut()
+        && let Value::String(program) = &mut node.value
+        && program.contains('/')
+    {
+        let resolved = absolute(&sources.get(node.base).directory, program);
+        *program = resolved.to_string_lossy().into_owned();
+    }
 }
 
 /// Folders of cache layers start from the site file.

@@ -45,5 +45,5 @@ pub(crate) use hub::parse_file as hub_file;
 pub use load::{LoadOptions, Loaded, load, load_site, read, read_site};
 pub use place::Place;
 pub use schema::{schema, site_schema};
-pub use site::{CacheLayer, Endpoint, LayerMode, LayerPlace, Site};
+pub use site::{CacheLayer, Endpoint, LayerMode, LayerPlace, Limits, Site};
 pub use suggest::closest;

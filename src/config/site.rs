@@ -18,7 +18,8 @@ pub struct Site {
     /// `.git` above the experiment, else `.moreline-cache` beside it.
     pub cache: Option<PathBuf>,
     /// Devices that stages may use, for example `["cuda:0", "cuda:1"]`;
-    /// `["cpu"]` if empty. One worker at a time runs on each.
+    /// `["cpu"]` if empty. One worker at a time runs on each; name a device
+    /// several times for as many workers at once.
     #[schemars(inner(regex(pattern = r"^(cpu|cuda(:[0-9]+)?)$")))]
     pub devices: Vec<String>,
     /// Stages at once, unless `-j` says otherwise; as devices and cores allow
@@ -33,6 +34,13 @@ pub struct Site {
     pub token_budget: Option<u32>,
     /// The worker program; `moreline-worker` beside `moreline` if absent.
     pub worker: Option<PathBuf>,
+    /// The command that starts worker processes, put before the worker program:
+    /// `["nice", "-n", "10"]`, or `["srun", "--ntasks=1", "--gres=gpu:1"]` where
+    /// the cache is on a shared folder.
+    #[schemars(length(min = 1), inner(length(min = 1)))]
+    pub launcher: Option<Vec<String>>,
+    /// What workers may use of the machine.
+    pub limits: Limits,
     /// Whether each run's folder gets TensorBoard event files; it does if absent.
     pub tensorboard: Option<bool>,
     /// Caches shared with others, asked in this order for what this machine's
@@ -40,6 +48,19 @@ pub struct Site {
     pub cache_layers: Vec<CacheLayer>,
     /// OpenAI-compatible endpoints by name.
     pub endpoint: BTreeMap<String, Endpoint>,
+}
+
+/// What workers may use of a machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Memory that the workers on the CPU may hold together, in MB (2^20 bytes);
+    /// as much as they like if absent. A stage starts beside others only if what
+    /// it held at its peak when it last ran, or what the largest of its kind
+    /// did, fits beside them; where neither is known it runs alone. On Linux a
+    /// worker that alone holds more is ended. Workers on GPUs do not count.
+    #[schemars(range(min = 1))]
+    pub memory_mb: Option<u32>,
 }
 
 /// A cache shared with others, in a folder or a bucket. Trust those who may

@@ -44,6 +44,9 @@ pub(super) fn check(document: &Table, sources: &mut Sources, problems: &mut Vec<
     if let Some(node) = document.get("devices") {
         devices(node, problems);
     }
+    if let Some(node) = document.get("launcher") {
+        launcher(node, problems);
+    }
 }
 
 fn url(node: &Node) -> Option<Problem> {
@@ -101,7 +104,7 @@ fn key_env(key: &str, node: &Node) -> Option<Problem> {
 
 fn devices(node: &Node, problems: &mut Vec<Problem>) {
     let items = node.one_or_many();
-    for (index, item) in items.iter().enumerate() {
+    for item in items {
         let Some(name) = item.as_str() else {
             continue; // the type was reported already
         };
@@ -113,11 +116,17 @@ fn devices(node: &Node, problems: &mut Vec<Problem>) {
                 Problem::at(&item.at, format!("there is no device `{name}`"), "unknown")
                     .hint("devices are `cpu`, `cuda` and `cuda:N`"),
             );
-        } else if name != "cpu" && items[..index].iter().any(|i| i.as_str() == Some(name)) {
-            problems.push(
-                Problem::at(&item.at, format!("`{name}` is named twice"), "again")
-                    .hint("one worker at a time runs on a GPU; name each once"),
-            );
         }
     }
+}
+
+fn launcher(node: &Node, problems: &mut Vec<Problem>) {
+    let Value::Array(items) = &node.value else {
+        return; // the type was reported already
+    };
+    let empty = items.iter().filter(|item| item.as_str() == Some(""));
+    problems.extend(empty.map(|item| {
+        Problem::at(&item.at, "`launcher` holds an empty string", "nothing here")
+            .hint("write a program and its arguments, like [\"nice\", \"-n\", \"10\"]")
+    }));
 }

@@ -9,11 +9,15 @@ use moreline_protocol::job::Resources;
 use super::RunOptions;
 use super::journal::Journal;
 use super::provenance::git_state;
+use super::resident::Resident;
 use super::session::Session;
 use super::sources::Source;
 use crate::config::Site;
 use crate::event::RunEvent;
 use crate::store::{Attempts, GitState, Layers};
+
+/// The device that has no memory of its own.
+const CPU: &str = "cpu";
 
 /// What every stage of a run shares.
 pub(super) struct Context<'a> {
@@ -27,6 +31,8 @@ pub(super) struct Context<'a> {
     git: OnceLock<Option<GitState>>,
     /// Opened when they are first asked.
     pub(super) layers: OnceLock<Layers>,
+    /// What workers hold.
+    pub(super) resident: Resident,
 }
 
 impl<'a> Context<'a> {
@@ -46,6 +52,7 @@ impl<'a> Context<'a> {
             attempts: OnceLock::new(),
             git: OnceLock::new(),
             layers: OnceLock::new(),
+            resident: Resident::default(),
         }
     }
 
@@ -81,7 +88,7 @@ impl<'a> Context<'a> {
     /// The devices stages may use; never none.
     pub(super) fn devices(&self) -> Vec<String> {
         if self.site.devices.is_empty() {
-            return vec!["cpu".into()];
+            return vec![CPU.into()];
         }
         self.site.devices.clone()
     }
@@ -95,4 +102,14 @@ impl<'a> Context<'a> {
             token_budget: self.site.token_budget.unwrap_or(default.token_budget),
         }
     }
+
+    /// What workers on the CPU may hold together, in MB.
+    pub(super) fn memory_limit(&self) -> Option<u64> {
+        self.site.limits.memory_mb.map(u64::from)
+    }
+}
+
+/// True for the device that has no memory of its own.
+pub(super) fn is_cpu(device: &str) -> bool {
+    device == CPU
 }

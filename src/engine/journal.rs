@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use super::log::StageLog;
 use super::runs::{EVENTS, RUN_FILE, RunFile, SNAPSHOT, Snapshot, log_path, process_started};
@@ -62,6 +63,14 @@ impl<'a> Journal<'a> {
             curves.event(event);
         }
         self.observer.event(event);
+    }
+
+    /// Gives a sign of life, for those who read the journal on other hosts.
+    pub(super) fn beat(&self) {
+        if let Some(Some(file)) = self.events.get() {
+            let file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = file.set_modified(SystemTime::now());
+        }
     }
 
     /// The log of a stage: its standard error, and its log events.

@@ -15,6 +15,7 @@ mod metrics;
 mod models;
 mod options;
 mod provenance;
+mod resident;
 mod resolve;
 mod runner;
 mod runs;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use moreline::config::{CacheLayer, LayerMode};
 use moreline::engine;
 
-use super::fixture::states;
+use super::fixture::{states, wait_for};
 use super::layers::{ALL_CACHED, SECRET, environment, files, folder, machine, run};
 use super::s3::Server;
 
@@ -123,4 +123,29 @@ fn layers_that_cannot_be_opened_are_left_out() {
         "{warnings:?}"
     );
     assert!(server.bucket.requests.lock().unwrap().is_empty());
+}
+
+/// The bucket takes nothing for now: all stages are computed all the same, one
+/// after the other on one device, and the run ends once the bucket has everything.
+#[test]
+fn stages_go_on_while_results_are_being_sent() {
+    let server = Server::start();
+    server.bucket.closed.store(true, Ordering::Relaxed);
+    let fixture = machine(&CacheLayer {
+        timeout_s: 60.0,
+        ..bucket(&server, LayerMode::ReadWrite)
+    });
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| run(&fixture, &[]));
+        wait_for(&fixture.path("outputs/toy/best/stage.json"));
+        assert!(!run.is_finished());
+        assert_eq!(server.names(), [""; 0]);
+        server.bucket.closed.store(false, Ordering::Relaxed);
+        let (summary, warnings) = run.join().unwrap();
+        assert!(summary.is_complete());
+        assert_eq!(warnings, [""; 0]);
+    });
+    let names = server.names();
+    let records = names.iter().filter(|name| name.contains("/actions/"));
+    assert_eq!(records.count(), 5, "{names:?}");
 }

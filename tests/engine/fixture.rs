@@ -68,6 +68,25 @@ impl Observer for Recorder {
     }
 }
 
+impl Recorder {
+    /// The stages that were at work at once, as often as that changed: those that
+    /// began, less those that were over by then.
+    pub(crate) fn at_work(&self) -> Vec<Vec<String>> {
+        let (mut now, mut all) = (Vec::new(), Vec::new());
+        for event in self.0.lock().unwrap().iter() {
+            match event {
+                RunEvent::StageStarted { stage, .. } => now.push(stage.clone()),
+                RunEvent::StageFinished { stage, .. } | RunEvent::StageFailed { stage, .. } => {
+                    now.retain(|other| other != stage);
+                }
+                _ => continue,
+            }
+            all.push(now.clone());
+        }
+        all
+    }
+}
+
 pub(crate) fn stage(name: &str, spec: Value) -> StageDecl {
     StageDecl {
         name: name.into(),
@@ -142,9 +161,13 @@ impl Fixture {
             ],
             smoke: false,
         };
+        let launcher = root.join("launch.sh");
+        let named = || vec![launcher.display().to_string()];
         let site = Site {
             cache: Some(root.join("cache")),
             worker: Some(root.join("worker.sh")),
+            // A test may have put one there.
+            launcher: launcher.exists().then(named),
             ..Site::default()
         };
         Self {
@@ -167,6 +190,11 @@ impl Fixture {
     /// Makes the worker misbehave: `fail.rm`, `hang.gen`, ...
     pub(crate) fn order(&self, action: &str) {
         fs::write(self.path("control").join(action), "").unwrap();
+    }
+
+    /// The same with something to say: `meet.rm` and `gen`.
+    pub(crate) fn tell(&self, action: &str, what: &str) {
+        fs::write(self.path("control").join(action), what).unwrap();
     }
 
     pub(crate) fn revoke(&self, action: &str) {

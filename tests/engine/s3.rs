@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -18,6 +18,8 @@ pub(crate) struct Bucket {
     pub(crate) signatures: Mutex<Vec<String>>,
     /// Requests answered before it goes silent; for ever if 0.
     pub(crate) answers: AtomicUsize,
+    /// Writes wait as long as this is set.
+    pub(crate) closed: AtomicBool,
     /// Says so instead of answering.
     pub(crate) denies: Mutex<Option<String>>,
 }
@@ -78,6 +80,9 @@ fn serve(stream: &TcpStream, bucket: &Bucket) {
             // Silent, but the connection stays: only a time limit ends this.
             thread::sleep(std::time::Duration::from_secs(20));
             return;
+        }
+        while request.method == "PUT" && bucket.closed.load(Ordering::Relaxed) {
+            thread::sleep(std::time::Duration::from_millis(5));
         }
         let denied = bucket.denies.lock().unwrap().clone();
         let (status, headers, body) = match denied {

@@ -55,6 +55,15 @@ emit '{"event":"log","level":"info","message":"a line for the log"}'
 echo "text on standard error" >&2
 echo half > "$PARTIAL/checkpoint"
 [ -e "$CONTROL/hang.$STAGE" ] && { echo $$ > "$CONTROL/pid.$STAGE"; sleep 60 & wait; }
+# Waits while it is told to, or until the stage it is to meet is at work as well.
+while [ -e "$CONTROL/hold.$STAGE" ]; do sleep 0.02; done
+for OTHER in $(cat "$CONTROL/meet.$STAGE" 2> /dev/null); do
+  TIMES=0
+  while [ ! -e "$CONTROL/job.$OTHER" ] && [ $TIMES -lt 1000 ]; do sleep 0.02; TIMES=$((TIMES + 1)); done
+  [ -e "$CONTROL/job.$OTHER" ] || { emit '{"event":"failed","message":"it is alone","hint":null}'; exit 1; }
+done
+# Holds a hundred megabytes until it is ended.
+[ -e "$CONTROL/heavy.$STAGE" ] && { HELD=$(head -c 100000000 /dev/zero | tr '\0' x); sleep 60 & wait; echo "$HELD"; }
 [ -e "$CONTROL/slow.$STAGE" ] && sleep 1
 [ -e "$CONTROL/fail.$STAGE" ] && { emit '{"event":"failed","message":"row 3 is bad","hint":"mend it"}'; exit 1; }
 [ -e "$CONTROL/kill.$STAGE" ] && kill -9 $$
@@ -128,4 +137,5 @@ esac
 [ -e "$CONTROL/link.$STAGE" ] && { rm "$OUT/fed.jsonl"; ln -s /etc/hostname "$OUT/fed.jsonl"; }
 [ -e "$CONTROL/less.$STAGE" ] && rm "$OUT/fed.jsonl"
 [ -e "$CONTROL/nan.$STAGE" ] && { emit '{"event":"finished","metrics":{"loss":{"last":null}},"timings":{}}'; exit 0; }
-emit '{"event":"finished","metrics":{"rows":1},"timings":{"total":0.5}}'
+PEAK=$([ -e "$CONTROL/peak.$STAGE" ] && printf ',"peak_memory_mb":%s' "$(cat "$CONTROL/peak.$STAGE")")
+emit "{\"event\":\"finished\",\"metrics\":{\"rows\":1},\"timings\":{\"total\":0.5$PEAK}}"

@@ -20,7 +20,7 @@ const MAX_TEXT: u64 = 1 << 22;
 /// Looks at the machine.
 pub(super) fn look(site: &Site) -> Vec<Finding> {
     let mut findings = vec![processors(site)];
-    findings.extend(memory());
+    findings.extend(memory(site));
     findings.extend(devices(site, &gpus()));
     findings.extend(open_files());
     findings
@@ -76,7 +76,7 @@ fn simd() -> Vec<&'static str> {
     Vec::new()
 }
 
-fn memory() -> Option<Finding> {
+fn memory(site: &Site) -> Option<Finding> {
     let meminfo = text("/proc/meminfo")?;
     let kibibytes = |key| -> Option<u64> {
         let value = value(&meminfo, key)?;
@@ -90,6 +90,18 @@ fn memory() -> Option<Finding> {
     let mut found = format!("{} available of {}", bytes(available), bytes(total));
     if let Some(limit) = limit {
         found.push_str(&format!(", {} allowed to this container", bytes(limit)));
+    }
+    if let Some(wanted) = site.limits.memory_mb {
+        let wanted = u64::from(wanted) << 20;
+        found.push_str(&format!(
+            ", {} allowed to workers on the CPU",
+            bytes(wanted)
+        ));
+        let most = limit.unwrap_or(total);
+        if wanted > most {
+            let hint = format!("set `memory_mb` in the site file to {} or less", most >> 20);
+            return Some(Finding::warn("memory", found, hint));
+        }
     }
     Some(if usable < LITTLE_MEMORY {
         let hint = "lower `token_budget` in the site file; `recompute_every = 1` or `lora` in a \
@@ -117,10 +129,14 @@ fn gpus() -> Vec<String> {
 
 fn devices(site: &Site, gpus: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for name in &site.devices {
+    for (place, name) in site.devices.iter().enumerate() {
+        if site.devices[..place].contains(name) {
+            continue;
+        }
+        let workers = workers(site, name);
         let index = match name.as_str() {
             "cpu" => {
-                findings.push(Finding::ok("device", "cpu"));
+                findings.push(Finding::ok("device", format!("cpu{workers}")));
                 continue;
             }
             other => other
@@ -129,7 +145,7 @@ fn devices(site: &Site, gpus: &[String]) -> Vec<Finding> {
         };
         let gpu = index.and_then(|index: usize| gpus.get(index));
         findings.push(match gpu {
-            Some(gpu) => Finding::ok("device", format!("{name}: {gpu}")),
+            Some(gpu) => Finding::ok("device", format!("{name}: {gpu}{workers}")),
             None => Finding::fail(
                 "device",
                 format!("{name}: the NVIDIA driver shows {} GPUs", gpus.len()),
@@ -148,6 +164,14 @@ fn devices(site: &Site, gpus: &[String]) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// How many workers share a device, if several do.
+fn workers(site: &Site, name: &str) -> String {
+    match site.devices.iter().filter(|other| *other == name).count() {
+        1 => String::new(),
+        count => format!(", {count} workers at once"),
+    }
 }
 
 fn open_files() -> Option<Finding> {
@@ -176,6 +200,7 @@ fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 mod tests {
     use super::super::Status;
     use super::*;
+    use crate::config::Limits;
 
     fn statuses(devices_: &[&str], gpus: &[&str]) -> Vec<Status> {
         let site = Site {
@@ -195,6 +220,35 @@ mod tests {
         assert_eq!(statuses(&[], &[]), [Ok]);
         assert_eq!(statuses(&[], &["A"]), [Warn]);
         assert_eq!(statuses(&["cpu", "cuda", "cuda:1"], &["A"]), [Ok, Ok, Fail]);
+    }
+
+    #[test]
+    fn a_device_named_twice_is_told_once() {
+        let site = Site {
+            devices: ["cuda:0", "cpu", "cuda:0"].map(String::from).into(),
+            ..Site::default()
+        };
+        let found = devices(&site, &["A".into()]);
+        let found: Vec<_> = found.iter().map(|found| found.found.as_str()).collect();
+        assert_eq!(found, ["cuda:0: A, 2 workers at once", "cpu"]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_limit_beyond_the_machine_is_worth_a_word() {
+        let told = |memory_mb| {
+            let site = Site {
+                limits: Limits { memory_mb },
+                ..Site::default()
+            };
+            memory(&site).unwrap()
+        };
+        let allowed = "allowed to workers on the CPU";
+        assert!(!told(None).found.contains(allowed));
+        assert!(told(Some(1)).found.contains(allowed));
+        let most = told(Some(u32::MAX));
+        assert_eq!(most.status, Status::Warn);
+        assert!(most.hint.unwrap().contains("memory_mb"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `moreline doctor`: what this machine gives to a run, and what to mend.
 
 mod cache;
+mod launcher;
 mod machine;
 mod network;
 mod worker;
@@ -113,6 +114,7 @@ fn examine(arguments: &DoctorArguments) -> Result<Vec<Finding>, CliError> {
     let nameless = Session::nameless(file, site);
     let (experiment, site) = (&nameless.experiment, &nameless.site);
     findings.extend(worker::look(site)?);
+    findings.extend(launcher::look(site, session::program_path().as_deref()));
     findings.extend(machine::look(site));
     findings.extend(cache::look(&engine::store(experiment, site)));
     findings.extend(network::look(site, arguments.network));

@@ -23,7 +23,8 @@ struct Said {
     err: String,
 }
 
-/// Starts the worker program to ask for its version, which loads libtorch.
+/// Starts the worker program to ask for its version, which loads libtorch: here,
+/// without the launcher.
 pub(super) fn look(site: &Site) -> Result<Option<Finding>, CliError> {
     let program = match &site.worker {
         Some(program) => program.clone(),

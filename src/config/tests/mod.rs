@@ -15,6 +15,7 @@ mod messages;
 mod resolving;
 mod schemas;
 mod sets;
+mod sites;
 mod training;
 
 use std::path::PathBuf;

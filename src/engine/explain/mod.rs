@@ -14,6 +14,7 @@ use crate::config::{Experiment, Site};
 use crate::plan::{Change, StageKey, StageState};
 use crate::store::ActionRecord;
 use past::Archive;
+pub(super) use past::common_fields;
 
 /// Why a stage of an experiment is in its state.
 #[derive(Debug, Clone, PartialEq, Serialize)]

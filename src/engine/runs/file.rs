@@ -1,10 +1,13 @@
 //! A run's own record: `run.json`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::alive::is_alive;
+use super::events::EVENTS;
 use crate::engine::RunSummary;
 use crate::store::{host, read_at_most};
 
@@ -12,6 +15,10 @@ use crate::store::{host, read_at_most};
 pub(in crate::engine) const RUN_FILE: &str = "run.json";
 /// Largest of a run's records read, in bytes.
 pub(in crate::engine) const MAX_FILE: u64 = 256 << 20;
+
+/// After this time a run of another host is no longer taken for one that goes on.
+/// One that goes on is heard of every minute.
+const SILENCE: Duration = Duration::from_secs(3600);
 
 /// The record: written at a run's start, and again with its summary.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,5 +72,14 @@ impl RunFile {
     /// of another host does.
     pub(super) fn goes_on(&self) -> bool {
         self.finished.is_none() && (self.host != host() || is_alive(self.pid, self.process_started))
+    }
+    /// True for an unfinished run of another host of which nothing was heard for
+    /// long: whether it goes on cannot be told from here.
+    pub(super) fn is_silent(&self, dir: &Path) -> bool {
+        let heard = [EVENTS, RUN_FILE].map(|name| {
+            let modified = fs::metadata(dir.join(name)).and_then(|file| file.modified());
+            modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age < SILENCE))
+        });
+        self.finished.is_none() && self.host != host() && heard == [false, false]
     }
 }

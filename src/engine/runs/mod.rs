@@ -178,6 +178,7 @@ impl<'a> Runs<'a> {
         for id in &ids {
             if let Some(file) = RunFile::peek(&self.dir().join(id))
                 && file.goes_on()
+                && !file.is_silent(&self.dir().join(id))
             {
                 return Err(EngineError::RunGoesOn {
                     run: id.clone(),
@@ -313,6 +314,27 @@ mod tests {
         other["process_started"] = json!(process_started(own).unwrap());
         write(&store, IDS[0], &other);
         assert_eq!(runs.find(IDS[0], None).unwrap().state, RunState::Running);
+    }
+
+    #[test]
+    fn of_a_silent_run_of_another_host_nothing_is_known() {
+        let (dir, store) = store();
+        let mut elsewhere = record(IDS[0], 1, None);
+        elsewhere["host"] = json!("another");
+        write(&store, IDS[0], &elsewhere);
+        let runs = Runs::new(&store);
+        let state = || runs.find(IDS[0], None).unwrap().state;
+        assert_eq!(state(), RunState::Running);
+        assert!(runs.remove(&[IDS[0].to_owned()]).is_err());
+        let place = dir.path().join("runs").join(IDS[0]);
+        let mut options = std::fs::File::options();
+        let file = options.append(true).open(place.join(RUN_FILE));
+        file.unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert_eq!(state(), RunState::Unknown);
+        std::fs::write(place.join(EVENTS), "").unwrap();
+        assert_eq!(state(), RunState::Running);
+        std::fs::remove_file(place.join(EVENTS)).unwrap();
+        assert_eq!(runs.remove(&[IDS[0].to_owned()]).unwrap(), [IDS[0]]);
     }
 
     #[test]

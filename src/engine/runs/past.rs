@@ -24,6 +24,9 @@ pub enum RunState {
     Stopped,
     /// It goes on, as far as this host can tell.
     Running,
+    /// It ran on another host, and nothing was heard of it for an hour: whether it
+    /// goes on cannot be told from here.
+    Unknown,
     /// Its process is gone without a word.
     Killed,
 }
@@ -36,6 +39,7 @@ impl RunState {
             Self::Failed => "failed",
             Self::Stopped => "stopped",
             Self::Running => "running",
+            Self::Unknown => "unknown",
             Self::Killed => "killed",
         }
     }
@@ -218,6 +222,7 @@ impl PastRun {
             Some(summary) if summary.stopped => RunState::Stopped,
             Some(summary) if summary.is_complete() => RunState::Complete,
             Some(_) => RunState::Failed,
+            None if file.is_silent(dir) => RunState::Unknown,
             None if goes_on => RunState::Running,
             None => RunState::Killed,
         };

@@ -1,74 +1,29 @@
 //! Which stage runs when: a stage is looked at once everything it depends on
 //! is done, and computed if the store does not have it.
 
-use std::collections::BTreeSet;
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Child, Command};
-use std::sync::Arc;
-use std::thread::Scope;
-use std::time::{Duration, Instant};
+mod again;
+mod memory;
+mod node;
+mod peaks;
+mod uploads;
+mod work;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use moreline_protocol::event::{Level, Metrics};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use moreline_protocol::event::Level;
 
 use super::context::Context;
-use super::resolve::{Outputs, ReadyStage, Resolved, present, resolve};
+use super::resolve::{ReadyStage, Resolved, present, resolve};
 use super::selection::Chosen;
 use super::session::FORCED;
-use super::task::{Task, TaskEnd};
 use super::{EngineError, StageFailure, StageSummary, beside, output_dir};
 use crate::event::{Outcome, RunEvent};
-use crate::plan::{Graph, StageKey};
+use crate::plan::Graph;
 use crate::store::{ActionRecord, Lookup};
-
-/// How often the scheduler looks at the stop flag.
-const POLL: Duration = Duration::from_millis(100);
-/// Times a stage is computed anew because its output was damaged.
-const MAX_REBUILDS: u32 = 2;
-
-/// Where a stage stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Not asked for.
-    Unwanted,
-    /// Something it depends on is not done.
-    Waiting,
-    /// It has to be computed, when there is room.
-    Queued,
-    Running,
-    Over(Outcome),
-}
-
-struct Node {
-    phase: Phase,
-    /// It is computed though its result is there, once.
-    forced: bool,
-    /// Stages it depends on that are not done.
-    pending: usize,
-    /// While it is made anew: the stages that wait for it. Otherwise all that
-    /// depend on it do.
-    waiters: Option<Vec<usize>>,
-    rebuilds: u32,
-    ready: Option<(ReadyStage, String)>,
-    outputs: Option<Arc<Outputs>>,
-    key: Option<StageKey>,
-    seconds: f64,
-    metrics: Option<Metrics>,
-    error: Option<StageFailure>,
-}
-
-enum Message {
-    /// A task asks for a process.
-    Spawn(Command, Sender<io::Result<Child>>),
-    /// A task is over.
-    Over {
-        index: usize,
-        device: Option<String>,
-        seconds: f64,
-        end: Box<TaskEnd>,
-    },
-}
+use memory::Memory;
+use node::{Node, Phase};
+use peaks::Peaks;
 
 /// Runs the wanted stages; their summaries, in running order. `prepare` is
 /// called once, before the first stage is computed.
@@ -97,7 +52,11 @@ struct Scheduler<'c> {
     visits: BTreeSet<usize>,
     /// Stages to compute, by rank.
     queued: BTreeSet<usize>,
+    /// Devices nobody is at work on, those to take first last.
     devices: Vec<String>,
+    memory: Memory,
+    /// Read once the first stage is to be weighed.
+    peaks: Option<Peaks>,
     running: usize,
     limit: usize,
     /// A stage failed.
@@ -136,6 +95,8 @@ impl<'c> Scheduler<'c> {
             visits,
             queued: BTreeSet::new(),
             devices,
+            memory: Memory::new(context.memory_limit()),
+            peaks: None,
             running: 0,
             limit: limit.max(1),
             failed: false,
@@ -161,20 +122,6 @@ impl<'c> Scheduler<'c> {
                 let message = format!("missing {}", what.join(", "));
                 self.fail(index, StageFailure::new(message));
             }
-        }
-    }
-
-    /// Something that was done is being made anew.
-    fn wait_again(&mut self, index: usize) {
-        let lost: Vec<_> = self
-            .graph
-            .upstream(index)
-            .filter(|&from| self.nodes[from].outputs.is_none())
-            .collect();
-        self.nodes[index].pending = lost.len();
-        for from in lost {
-            let waiters = &mut self.nodes[from].waiters;
-            waiters.get_or_insert_default().push(index);
         }
     }
 
@@ -245,6 +192,9 @@ impl<'c> Scheduler<'c> {
                 self.visits.insert(self.rank[next]);
             }
         }
+        if let Some(old) = self.nodes[index].replaced.take() {
+            self.follow(index, &old);
+        }
     }
 
     fn fail(&mut self, index: usize, failure: StageFailure) {
@@ -257,12 +207,16 @@ impl<'c> Scheduler<'c> {
         self.failed = true;
         self.nodes[index].phase = Phase::Over(Outcome::Failed);
         self.nodes[index].error = Some(failure);
-        let reason = format!("`{name}` failed");
+        self.skip_downstream(index, &format!("`{name}` failed"));
+    }
+
+    /// Skips all that depends on a stage and is not begun.
+    fn skip_downstream(&mut self, index: usize, reason: &str) {
         let mut stack: Vec<_> = self.graph.downstream(index).collect();
         while let Some(next) = stack.pop() {
             if matches!(self.nodes[next].phase, Phase::Waiting | Phase::Queued) {
                 self.queued.remove(&self.rank[next]);
-                self.skip(next, &reason);
+                self.skip(next, reason);
                 stack.extend(self.graph.downstream(next));
             }
         }
@@ -275,124 +229,6 @@ impl<'c> Scheduler<'c> {
             stage: self.graph.stage(index).name.clone(),
             reason: reason.to_owned(),
         });
-    }
-
-    /// Computes what is queued, and what follows from it. All processes are
-    /// started from this thread, which outlives them.
-    fn work(&mut self) {
-        let (sender, messages) = unbounded();
-        let context = self.context;
-        std::thread::scope(|scope| {
-            scope.spawn(|| context.remember_rows());
-            loop {
-                self.settle();
-                self.start(scope, &sender);
-                if self.running == 0 {
-                    break;
-                }
-                self.take(&messages);
-            }
-        });
-    }
-
-    /// True once nothing new is started.
-    fn is_over(&self) -> bool {
-        self.context.is_stopped() || (self.failed && self.context.options.fail_fast)
-    }
-
-    fn start<'s>(&mut self, scope: &'s Scope<'s, '_>, sender: &Sender<Message>)
-    where
-        'c: 's,
-    {
-        let places: Vec<_> = self.queued.iter().copied().collect();
-        for place in places {
-            if self.running >= self.limit || self.is_over() {
-                return;
-            }
-            let index = self.graph.order()[place];
-            let stage = self.graph.stage(index);
-            let device = match stage.spec.runs_in_engine() {
-                true => None,
-                false => match self.devices.pop() {
-                    Some(device) => Some(device),
-                    None => continue,
-                },
-            };
-            self.queued.remove(&place);
-            let Some((ready, reason)) = self.nodes[index].ready.take() else {
-                continue;
-            };
-            self.nodes[index].phase = Phase::Running;
-            let forced = std::mem::take(&mut self.nodes[index].forced);
-            self.running += 1;
-            let task = Task {
-                context: self.context,
-                index,
-                stage,
-                ready,
-                reason,
-                forced,
-                device,
-            };
-            let sender = sender.clone();
-            scope.spawn(move || run_task(&task, index, &sender));
-        }
-    }
-
-    fn take(&mut self, messages: &Receiver<Message>) {
-        match messages.recv_timeout(POLL) {
-            Ok(Message::Spawn(mut command, reply)) => {
-                let _ = reply.send(command.spawn());
-            }
-            Ok(Message::Over {
-                index,
-                device,
-                seconds,
-                end,
-            }) => {
-                self.running -= 1;
-                self.devices.extend(device);
-                self.nodes[index].seconds = seconds;
-                self.over(index, *end);
-            }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-        }
-    }
-
-    fn over(&mut self, index: usize, end: TaskEnd) {
-        match end {
-            TaskEnd::Done { record, ran: true } => self.done(index, Outcome::Ran, &record),
-            TaskEnd::Done { record, ran: false } => {
-                self.nodes[index].seconds = 0.0;
-                self.found(index, &record);
-            }
-            TaskEnd::Failed(failure) => self.fail(index, failure),
-            TaskEnd::Stopped => self.nodes[index].phase = Phase::Waiting,
-            TaskEnd::Lost { from } => self.rebuild(index, from),
-        }
-    }
-
-    /// Makes a damaged input anew, then looks at the stage again.
-    fn rebuild(&mut self, index: usize, from: usize) {
-        self.nodes[index].phase = Phase::Waiting;
-        let lost = &mut self.nodes[from];
-        if matches!(lost.phase, Phase::Over(_)) {
-            lost.rebuilds += 1;
-            if lost.rebuilds > MAX_REBUILDS {
-                let name = &self.graph.stage(from).name;
-                let message = format!("the output of `{name}` is damaged again and again");
-                let failure = StageFailure::new(message);
-                return self.fail(index, failure.with_hint("check the disk the cache is on"));
-            }
-            lost.phase = Phase::Waiting;
-            lost.outputs = None;
-            lost.waiters = Some(Vec::new());
-            self.visits.insert(self.rank[from]);
-        }
-        self.wait_again(index);
-        if self.nodes[index].pending == 0 {
-            self.visits.insert(self.rank[index]);
-        }
     }
 
     /// What a run that ended early leaves.
@@ -433,50 +269,4 @@ impl<'c> Scheduler<'c> {
             })
             .collect()
     }
-}
-
-impl Node {
-    fn new(wanted: bool, forced: bool, pending: usize) -> Self {
-        Self {
-            phase: if wanted {
-                Phase::Waiting
-            } else {
-                Phase::Unwanted
-            },
-            forced,
-            pending,
-            waiters: None,
-            rebuilds: 0,
-            ready: None,
-            outputs: None,
-            key: None,
-            seconds: 0.0,
-            metrics: None,
-            error: None,
-        }
-    }
-}
-
-/// The body of a task's thread.
-fn run_task(task: &Task<'_>, index: usize, sender: &Sender<Message>) {
-    let clock = Instant::now();
-    let spawn = |command| {
-        let (reply, answer) = unbounded();
-        let gone = || io::Error::other("the run is over");
-        sender
-            .send(Message::Spawn(command, reply))
-            .map_err(|_| gone())?;
-        answer.recv().map_err(|_| gone())?
-    };
-    // A thread that ends without a word would be waited for without end.
-    let end = catch_unwind(AssertUnwindSafe(|| task.run(&spawn))).unwrap_or_else(|_| {
-        let failure = StageFailure::new("the engine panicked: this is a bug");
-        TaskEnd::Failed(failure)
-    });
-    let _ = sender.send(Message::Over {
-        index,
-        device: task.device.clone(),
-        seconds: clock.elapsed().as_secs_f64(),
-        end: Box::new(end),
-    });
 }

@@ -6,94 +6,64 @@
 //! kills its process group when it stops or when the worker itself is gone.
 //! What has left that group is found by `strays`, after the worker's end or, if
 //! the engine was killed, by the next run.
+//!
+//! A launcher may start the worker on another machine, where neither the death
+//! signal nor the group reaches it. It is asked to end first, which it can pass
+//! on, and killed if that takes too long; the end of standard input reaches the
+//! worker through it.
 
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+mod command;
+mod end;
+mod group;
+
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::{Child, ChildStdout, ExitStatus, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use moreline_protocol::PROTOCOL_VERSION;
 use moreline_protocol::event::Event;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use super::context::is_cpu;
 use super::log::StageLog;
 use super::task::{Computed, Halt, Spawn, Task};
-use super::{StageFailure, strays};
-use crate::config::CacheLayer;
+use super::{StageFailure, resident, strays};
 use crate::store::AtPath;
-
-/// Turns a worker's threads spin at a barrier before they sleep. libgomp's own
-/// 300,000 make a training many times slower as soon as anything else runs on
-/// the machine; a few thousand cost nothing on a quiet one.
-const SPINS: &str = "2000";
-
-/// Matrix products that oneDNN, and libtorch above it, keep compiled. A batch has
-/// sizes of its own and needs about twenty; the thousand kept otherwise grow to
-/// gigabytes over a training.
-const PRIMITIVES: [(&str, &str); 2] = [
-    ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128"),
-    ("LRU_CACHE_CAPACITY", "128"),
-];
-
-/// Ask for large pages: a training touches gigabytes, and page by page that is a
-/// good part of its first steps (glibc 2.35 and later, others take no notice).
-const HUGE_PAGES: &str = "glibc.malloc.hugetlb=1";
+use end::{describe, tail, too_large};
+use group::{ask_group, has_ended, kill_group};
 
 /// How often the engine looks after a quiet worker.
 const POLL: Duration = Duration::from_millis(20);
 /// How long output may trickle in after a worker's end.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long a launcher may take to end its worker.
+const GRACE: Duration = Duration::from_secs(10);
 /// Longest line taken as an event.
 const MAX_LINE: u64 = 64 << 20;
-/// How much of a log a failure shows.
-const TAIL_BYTES: u64 = 4096;
-const TAIL_LINES: usize = 12;
 
 /// Runs a worker on a job file until it ends.
 pub(super) fn run_worker(task: &Task<'_>, job: &Path, spawn: &Spawn<'_>) -> Result<Computed, Halt> {
     let log = task.context.journal.log(&task.stage.name)?;
-    let program = task.context.site.worker.as_ref();
-    let program = program.unwrap_or(&task.context.options.worker);
-    let mut command = Command::new(program);
+    let mut command = command::command(task, job);
     command
-        .args(["run", "--job"])
-        .arg(job)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log.open().at("write", log.path())?)
-        .process_group(0)
-        .env("GOMP_SPINCOUNT", SPINS)
-        .env("GLIBC_TUNABLES", HUGE_PAGES)
-        .envs(PRIMITIVES)
-        .env(strays::ATTEMPT, attempt(job));
-    for name in secrets(task) {
-        command.env_remove(name);
-    }
-    let mut child = spawn(command).map_err(|error| {
-        let message = format!("cannot start the worker {}: {error}", program.display());
-        let hint = "build it with `cargo build --release`, or name it as `worker` in the site file";
-        Halt::Failed(StageFailure::new(message).with_hint(hint))
-    })?;
+        .process_group(0);
+    let mut child =
+        spawn(command).map_err(|error| Halt::Failed(command::not_started(task, &error)))?;
     let mut worker = Worker::new(task, &log, &mut child);
     worker.listen(&mut child, attempt(job));
-    let status = child.wait().at("wait for", program)?;
+    let status = child.wait().at("wait for the worker of", job)?;
     worker.end(status)
 }
 
 /// The attempt's directory, where its job lies.
 fn attempt(job: &Path) -> &Path {
     job.parent().unwrap_or(job)
-}
-
-/// Names of the environment variables that hold keys: none is a worker's.
-fn secrets<'a>(task: &'a Task<'_>) -> impl Iterator<Item = &'a str> {
-    let endpoints = task.context.site.endpoint.values();
-    let keys = endpoints.filter_map(|endpoint| endpoint.key_env.as_deref());
-    let layers = task.context.site.cache_layers.iter();
-    keys.chain(layers.flat_map(CacheLayer::variables))
-        .chain(["HF_TOKEN", "HF_ENDPOINT"])
 }
 
 /// What is known of a running worker.
@@ -105,6 +75,10 @@ struct Worker<'a> {
     finished: bool,
     failure: Option<StageFailure>,
     stopped: bool,
+    /// When the worker's memory is looked at next.
+    weigh: Instant,
+    /// When a launcher that was asked to end is killed.
+    kill_at: Option<Instant>,
 }
 
 impl<'a> Worker<'a> {
@@ -121,6 +95,8 @@ impl<'a> Worker<'a> {
             finished: false,
             failure: None,
             stopped: false,
+            weigh: Instant::now() + resident::EVERY,
+            kill_at: None,
         }
     }
 
@@ -132,8 +108,12 @@ impl<'a> Worker<'a> {
             self.log.bound();
             if self.task.context.is_stopped() && !self.stopped {
                 self.stopped = true;
+                self.stop(child);
+            }
+            if self.kill_at.is_some_and(|at| Instant::now() > at) {
                 kill_group(child);
             }
+            self.weigh(child);
             if !open {
                 std::thread::sleep(POLL / 4);
                 continue;
@@ -151,6 +131,36 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Ends the worker: at once, or through its launcher.
+    fn stop(&mut self, child: &Child) {
+        if command::is_launched(self.task) {
+            ask_group(child);
+            self.kill_at.get_or_insert(Instant::now() + GRACE);
+        } else {
+            kill_group(child);
+        }
+    }
+
+    /// Looks now and then at what a worker on the CPU holds, and ends one that
+    /// holds more than all of them may.
+    fn weigh(&mut self, child: &Child) {
+        let context = self.task.context;
+        let on_cpu = self.task.device.as_deref().is_some_and(is_cpu);
+        let Some(limit) = context.memory_limit().filter(|_| on_cpu) else {
+            return;
+        };
+        if Instant::now() < self.weigh {
+            return;
+        }
+        self.weigh = Instant::now() + resident::EVERY;
+        let held = context.resident.of(child.id()).unwrap_or_default() >> 20;
+        self.task.seen.fetch_max(held, Ordering::Relaxed);
+        if held > limit && self.failure.is_none() {
+            self.failure = Some(too_large(&self.task.stage.name, held, limit));
+            self.stop(child);
+        }
+    }
+
     fn line(&mut self, line: &[u8], child: &Child) {
         match serde_json::from_slice(line) {
             Ok(Event::Started {
@@ -165,7 +175,7 @@ impl<'a> Worker<'a> {
                         ))
                         .with_hint("build both programs from the same sources"),
                     );
-                    kill_group(child);
+                    self.stop(child);
                 }
             }
             Ok(Event::Finished { metrics, timings }) => {
@@ -219,74 +229,4 @@ fn read_lines(output: ChildStdout, sender: &crossbeam_channel::Sender<Vec<u8>>) 
             return;
         }
     }
-}
-
-fn pid(child: &Child) -> Option<Pid> {
-    Pid::from_raw(i32::try_from(child.id()).ok()?)
-}
-
-/// True once the process has ended; it is not reaped.
-fn has_ended(child: &Child) -> bool {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    match pid(child).map(|pid| waitid(WaitId::Pid(pid), options)) {
-        Some(Ok(status)) => status.is_some(),
-        Some(Err(rustix::io::Errno::INTR)) => false,
-        Some(Err(_)) | None => true,
-    }
-}
-
-fn kill_group(child: &Child) {
-    if let Some(pid) = pid(child) {
-        let _ = kill_process_group(pid, Signal::KILL);
-    }
-}
-
-fn describe(status: ExitStatus) -> String {
-    match (status.signal(), status.code()) {
-        (Some(9), _) => {
-            "the worker was killed by signal 9 (SIGKILL): likely the machine ran out of memory; \
-             a smaller `token_budget` in the site file needs less"
-                .into()
-        }
-        (Some(signal), _) => {
-            let name = match signal {
-                4 => " (SIGILL)",
-                6 => " (SIGABRT)",
-                7 => " (SIGBUS)",
-                8 => " (SIGFPE)",
-                11 => " (SIGSEGV)",
-                15 => " (SIGTERM)",
-                _ => "",
-            };
-            format!("the worker was killed by signal {signal}{name}")
-        }
-        (None, Some(0)) => "the worker ended without saying that it finished".into(),
-        (None, code) => format!(
-            "the worker ended with exit status {} without saying why",
-            code.unwrap_or_default()
-        ),
-    }
-}
-
-/// The end of a log, on lines of its own; nothing if it is empty.
-fn tail(log: &Path) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(log)?;
-        let start = file.metadata()?.len().saturating_sub(TAIL_BYTES);
-        file.seek(SeekFrom::Start(start))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
-    let lines: Vec<_> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
-    let shown = last.iter().map(|line| format!("\n    {line}"));
-    if last.is_empty() {
-        return String::new();
-    }
-    format!("\n  the end of its log:{}", shown.collect::<String>())
 }

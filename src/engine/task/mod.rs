@@ -1,29 +1,26 @@
 //! One stage, from its lock to its commit.
 
+mod given;
+mod job;
+
 use std::collections::BTreeMap;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use moreline_protocol::PROTOCOL_VERSION;
-use moreline_protocol::artifact::{OutputName, outputs};
-use moreline_protocol::event::{Event, Fingerprint, Level, Metrics};
-use moreline_protocol::job::{Input, Job};
+use moreline_protocol::event::{Fingerprint, Metrics};
 
 use super::StageFailure;
 use super::context::Context;
-use super::log::StageLog;
 use super::metrics::not_a_number;
-use super::resolve::{ReadyFrom, ReadyInput, ReadyStage};
+use super::resolve::{ReadyFrom, ReadyStage};
 use super::sources::Source;
-use super::supervise;
 use crate::config::StageDecl;
 use crate::event::RunEvent;
 use crate::store::{
-    ActionRecord, Lookup, Provenance, RECORD_FORMAT, RecordedOutput, StoreError, host, make_dir,
-    now_rfc3339, replace,
+    ActionRecord, Lookup, Provenance, RECORD_FORMAT, StoreError, host, now_rfc3339,
 };
 
 /// How a task ended.
@@ -39,6 +36,9 @@ pub(super) enum TaskEnd {
     Stopped,
     /// An input was damaged: the stage of that index must run again first.
     Lost { from: usize },
+    /// An input was found damaged while the stage was at work: whether it read
+    /// sound bytes is not known.
+    Tainted,
 }
 
 /// Why a task cannot go on; every variant is an end of its own.
@@ -46,6 +46,7 @@ pub(super) enum Halt {
     Failed(StageFailure),
     Stopped,
     Lost { from: usize },
+    Tainted,
 }
 
 impl From<StoreError> for Halt {
@@ -80,6 +81,10 @@ pub(super) struct Task<'a> {
     pub(super) forced: bool,
     /// The device it was given; none if the engine runs it itself.
     pub(super) device: Option<String>,
+    /// Takes what the worker is seen to hold, in MB.
+    pub(super) seen: Arc<AtomicU64>,
+    /// Set once an input is found damaged.
+    pub(super) tainted: Arc<AtomicBool>,
 }
 
 impl Task<'_> {
@@ -90,6 +95,7 @@ impl Task<'_> {
             Err(Halt::Failed(failure)) => TaskEnd::Failed(failure),
             Err(Halt::Stopped) => TaskEnd::Stopped,
             Err(Halt::Lost { from }) => TaskEnd::Lost { from },
+            Err(Halt::Tainted) => TaskEnd::Tainted,
         }
     }
 
@@ -132,35 +138,7 @@ impl Task<'_> {
         }
         store.commit(&record)?;
         store.remove_partial(key)?;
-        self.context.give_result(&record);
         Ok(TaskEnd::Done { record, ran: true })
-    }
-
-    /// Says which outputs a forced stage gave otherwise than before.
-    fn compare(&self, earlier: &ActionRecord, now: &ActionRecord) {
-        let other = |(name, output): &(&String, &RecordedOutput)| {
-            earlier
-                .outputs
-                .get(*name)
-                .is_none_or(|before| before.digest != output.digest)
-        };
-        let names: Vec<_> = now
-            .outputs
-            .iter()
-            .filter(other)
-            .map(|(name, _)| &**name)
-            .collect();
-        if names.is_empty() {
-            return;
-        }
-        self.context.event(&RunEvent::Log {
-            stage: self.stage.name.clone(),
-            level: Level::Warn,
-            message: format!(
-                "made anew, it gave other bytes than before in {}; the new ones are kept",
-                names.join(", ")
-            ),
-        });
     }
 
     fn compute(&self, spawn: &Spawn<'_>) -> Result<ActionRecord, Halt> {
@@ -181,6 +159,9 @@ impl Task<'_> {
         } else {
             self.in_engine(&job)?
         };
+        if self.tainted.load(Ordering::Relaxed) {
+            return Err(Halt::Tainted);
+        }
         self.check_sources()?;
         if let Some(name) = not_a_number(&computed.metrics) {
             return Err(self.fail(format!("metric `{name}` is not a number (NaN or infinite)")));
@@ -211,115 +192,6 @@ impl Task<'_> {
         })
     }
 
-    /// The inputs as the worker reads them. Bytes from the store are checked;
-    /// what is damaged is set aside, for its stage to run again.
-    fn inputs(&self) -> Result<Vec<Input>, Halt> {
-        let input = |input: &ReadyInput| {
-            Ok(Input {
-                role: input.role.to_owned(),
-                name: input.label.clone(),
-                artifact: input.artifact,
-                path: self.input_path(input)?,
-                rows: input.rows,
-            })
-        };
-        self.ready.inputs.iter().map(input).collect()
-    }
-
-    fn input_path(&self, input: &ReadyInput) -> Result<PathBuf, Halt> {
-        let store = &self.context.session.store;
-        match &input.from {
-            ReadyFrom::Source(path) => Ok(path.clone()),
-            ReadyFrom::Stage {
-                index,
-                output,
-                recorded,
-            } => match store.verified_view(&output.to_string(), recorded) {
-                Ok(path) => Ok(path),
-                Err(StoreError::Damaged { digest, .. }) => {
-                    store.quarantine(&digest)?;
-                    Err(Halt::Lost { from: *index })
-                }
-                Err(error) => Err(error.into()),
-            },
-        }
-    }
-
-    fn job(&self, inputs: Vec<Input>, output_dir: PathBuf, partial_dir: PathBuf) -> Job {
-        let device = self.device.as_deref().unwrap_or("cpu");
-        Job {
-            protocol: PROTOCOL_VERSION,
-            stage: self.stage.name.clone(),
-            spec: self.stage.spec.clone(),
-            inputs,
-            output_dir,
-            partial_dir,
-            wanted_steps: self.context.session.graph.wanted_steps(self.index),
-            resources: self.context.resources(device),
-        }
-    }
-
-    fn in_worker(&self, job: &Job, attempt: &Path, spawn: &Spawn<'_>) -> Result<Computed, Halt> {
-        let path = attempt.join("job.json");
-        let bytes = serde_json::to_vec_pretty(job).unwrap_or_default();
-        replace(&path, &bytes, false)?;
-        let mut computed = supervise::run_worker(self, &path, spawn)?;
-        let runner = self.context.options.runner;
-        let more = guarded(|| runner.after_worker(job)).map_err(Halt::Failed)?;
-        computed.metrics.extend(more.unwrap_or_default());
-        Ok(computed)
-    }
-
-    fn in_engine(&self, job: &Job) -> Result<Computed, Halt> {
-        make_dir(&job.partial_dir)?;
-        let log = self.context.journal.log(&self.stage.name)?;
-        let progress = |event| self.forward(event, &log);
-        let (runner, cancel) = (self.context.options.runner, &self.context.options.cancel);
-        match guarded(|| runner.run_in_engine(job, cancel, &progress)) {
-            Ok(metrics) => Ok(Computed {
-                metrics,
-                ..Computed::default()
-            }),
-            Err(_) if self.context.is_stopped() => Err(Halt::Stopped),
-            Err(failure) => Err(Halt::Failed(failure)),
-        }
-    }
-
-    /// Passes an event on to whoever watches the run; log lines go to the
-    /// stage's log as well.
-    pub(super) fn forward(&self, event: Event, log: &StageLog) {
-        let stage = self.stage.name.clone();
-        let event = match event {
-            Event::Progress {
-                phase,
-                done,
-                total,
-                unit,
-            } => RunEvent::Progress {
-                stage,
-                phase,
-                done,
-                total,
-                unit,
-            },
-            Event::Scalars { step, values } => RunEvent::Scalars {
-                stage,
-                step,
-                values,
-            },
-            Event::Log { level, message } => {
-                log.line(&message);
-                RunEvent::Log {
-                    stage,
-                    level,
-                    message,
-                }
-            }
-            Event::Started { .. } | Event::Finished { .. } | Event::Failed { .. } => return,
-        };
-        self.context.event(&event);
-    }
-
     /// A file that changed while the stage ran would leave its result under
     /// the key of other bytes.
     fn check_sources(&self) -> Result<(), Halt> {
@@ -334,34 +206,6 @@ impl Task<'_> {
             }
         }
         Ok(())
-    }
-
-    /// The outputs a finished stage has to give, and the intermediate models
-    /// it gives as well.
-    fn given(&self, dir: &Path) -> Vec<String> {
-        let declared = outputs(&self.stage.spec).iter();
-        let mut given: Vec<String> = declared.map(|output| output.name.to_owned()).collect();
-        if let Some((every, _)) = self.stage.spec.saves() {
-            given.extend(entries(dir).filter(|name| {
-                matches!(OutputName::parse_step(name),
-                    Some(OutputName::Step(step)) if step.is_multiple_of(every))
-            }));
-        }
-        given
-    }
-
-    fn name_leftovers(&self, dir: &Path, given: &[String]) {
-        let names: Vec<_> = entries(dir).filter(|name| !given.contains(name)).collect();
-        if !names.is_empty() {
-            self.context.event(&RunEvent::Log {
-                stage: self.stage.name.clone(),
-                level: Level::Warn,
-                message: format!(
-                    "not kept, for no output has that name: {}",
-                    names.join(", ")
-                ),
-            });
-        }
     }
 
     fn provenance(&self, started: String, clock: Instant, computed: &mut Computed) -> Provenance {
@@ -386,24 +230,4 @@ impl Task<'_> {
     fn fail(&self, message: impl Into<String>) -> Halt {
         Halt::Failed(StageFailure::new(message))
     }
-}
-
-/// The names in a directory.
-fn entries(dir: &Path) -> impl Iterator<Item = String> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten();
-    entries.filter_map(|entry| Some(entry.ok()?.file_name().display().to_string()))
-}
-
-/// Turns a panic of the code above the engine into a failure of the stage.
-fn guarded<T>(call: impl FnOnce() -> Result<T, StageFailure>) -> Result<T, StageFailure> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        Err(StageFailure::new(format!(
-            "this is a bug: the stage's code panicked: {text}"
-        )))
-    })
 }
