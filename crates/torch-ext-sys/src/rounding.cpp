@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "clones.h"
+
 namespace moreline {
 namespace {
 
@@ -34,6 +36,13 @@ inline std::uint16_t rounded(std::uint32_t bits, std::uint32_t place) {
   std::uint32_t kept = (bits & kMagnitude) > kExponent ? bits | kQuiet : bits;
   bool overflows = (moved & kExponent) == kExponent || (bits & kExponent) == kExponent;
   return static_cast<std::uint16_t>((overflows ? kept : moved) >> 16);
+}
+
+MORELINE_CLONES
+void round_range(const std::uint32_t* __restrict from, std::uint16_t* __restrict to,
+                 std::int64_t begin, std::int64_t end) {
+  for (std::int64_t i = begin; i < end; ++i)
+    to[i] = rounded(from[i], static_cast<std::uint32_t>(i));
 }
 
 void check(const at::Tensor& from, const at::Tensor& to) {
@@ -66,8 +75,7 @@ void round_dithered(const at::Tensor& from, at::Tensor& to) {
   const auto* source = reinterpret_cast<const std::uint32_t*>(from.const_data_ptr<float>());
   auto* target = reinterpret_cast<std::uint16_t*>(to.mutable_data_ptr<at::BFloat16>());
   at::parallel_for(0, from.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i)
-      target[i] = rounded(source[i], static_cast<std::uint32_t>(i));
+    round_range(source, target, begin, end);
   });
 }
 

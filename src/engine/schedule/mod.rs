@@ -45,7 +45,9 @@ pub(super) fn run(
 struct Scheduler<'c> {
     context: &'c Context<'c>,
     graph: &'c Graph<'c>,
-    /// Place of each stage in running order.
+    /// The stages as they are best computed, chain after chain.
+    sequence: Vec<usize>,
+    /// Place of each stage in the sequence.
     rank: Vec<usize>,
     nodes: Vec<Node>,
     /// Stages to look at, by rank.
@@ -68,7 +70,8 @@ impl<'c> Scheduler<'c> {
         let wanted = &chosen.wanted;
         let graph = &context.session.graph;
         let mut rank = vec![0; wanted.len()];
-        for (place, &index) in graph.order().iter().enumerate() {
+        let sequence = graph.chains();
+        for (place, &index) in sequence.iter().enumerate() {
             rank[index] = place;
         }
         let nodes: Vec<_> = (0..wanted.len())
@@ -90,6 +93,7 @@ impl<'c> Scheduler<'c> {
         Self {
             context,
             graph,
+            sequence,
             rank,
             nodes,
             visits,
@@ -106,7 +110,7 @@ impl<'c> Scheduler<'c> {
     /// Looks at every stage that can be looked at.
     fn settle(&mut self) {
         while let Some(place) = self.visits.pop_first() {
-            let index = self.graph.order()[place];
+            let index = self.sequence[place];
             if self.nodes[index].phase == Phase::Waiting {
                 self.visit(index);
             }

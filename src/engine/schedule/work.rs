@@ -78,7 +78,7 @@ impl<'c> Scheduler<'c> {
             if self.running >= self.limit || self.is_over() {
                 return;
             }
-            let index = self.graph.order()[place];
+            let index = self.sequence[place];
             let device = match self.graph.stage(index).spec.runs_in_engine() {
                 true => None,
                 false => match self.free_device(index) {

@@ -13,7 +13,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use super::label::InputLabel;
 use crate::config::{Experiment, ModelSource, RowsDecl, StageDecl};
 use names::Names;
-use order::order;
+use order::{chains, order};
 
 /// What an input is taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +143,13 @@ impl<'a> Graph<'a> {
     /// in file order.
     pub fn order(&self) -> &[usize] {
         &self.order
+    }
+
+    /// Indices of all stages in the order in which they are best computed: each
+    /// after everything it depends on, and what a finished stage makes possible
+    /// before other chains, so that whole results are there early.
+    pub fn chains(&self) -> Vec<usize> {
+        chains(&self.graph, &self.order)
     }
 
     /// The stages a stage takes something from, each once.

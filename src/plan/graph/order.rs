@@ -35,6 +35,39 @@ pub(super) fn order(
     Err(GraphError::Cycle(cycle(graph, experiment)))
 }
 
+/// The stages of `order` depth first: what a finished stage makes possible comes
+/// before its neighbours, so that chains end one after another.
+pub(super) fn chains(graph: &DiGraph<usize, ()>, order: &[usize]) -> Vec<usize> {
+    let mut place = vec![0; order.len()];
+    for (at, &index) in order.iter().enumerate() {
+        place[index] = at;
+    }
+    let count = |&index: &usize| {
+        let node = NodeIndex::new(index);
+        graph.neighbors_directed(node, Direction::Incoming).count()
+    };
+    let mut waiting = vec![0; order.len()];
+    for index in order {
+        waiting[*index] = count(index);
+    }
+    let roots = order.iter().rev().copied();
+    let mut stack: Vec<usize> = roots.filter(|&index| waiting[index] == 0).collect();
+    let mut chains = Vec::with_capacity(order.len());
+    while let Some(index) = stack.pop() {
+        chains.push(index);
+        let mut possible = Vec::new();
+        for next in graph.neighbors(NodeIndex::new(index)) {
+            waiting[next.index()] -= 1;
+            if waiting[next.index()] == 0 {
+                possible.push(next.index());
+            }
+        }
+        possible.sort_unstable_by_key(|&next| Reverse(place[next]));
+        stack.extend(possible);
+    }
+    chains
+}
+
 /// Names along one circle, the first repeated at the end.
 fn cycle(graph: &DiGraph<usize, ()>, experiment: &Experiment) -> Vec<String> {
     let circles = algo::tarjan_scc(graph);
