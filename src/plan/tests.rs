@@ -212,6 +212,20 @@ fn references_to_nothing_and_to_the_wrong_thing_are_told() {
     );
 }
 
+#[test]
+fn chains_end_one_after_another() {
+    let experiment = experiment(&[
+        sft("a", "base", json!("ask")),
+        sft("b", "base", json!("ask")),
+        sft("a2", "a", json!("ask")),
+        sft("b2", "b", json!("ask")),
+        sft("a3", "a2", json!("ask")),
+    ]);
+    let graph = Graph::new(&experiment).unwrap();
+    assert_eq!(graph.order(), [0, 1, 2, 3, 4]);
+    assert_eq!(graph.chains(), [0, 2, 4, 1, 3]);
+}
+
 proptest! {
     /// Every stage takes the model of an earlier one, in shuffled file order.
     #[test]
@@ -228,14 +242,17 @@ proptest! {
         stages.rotate_left(turn);
         let experiment = experiment(&stages);
         let graph = Graph::new(&experiment).unwrap();
-        let mut place = vec![0; stages.len()];
-        for (at, &index) in graph.order().iter().enumerate() {
-            place[index] = at;
-        }
-        for index in 0..stages.len() {
-            for from in graph.upstream(index) {
-                prop_assert!(place[from] < place[index]);
-                prop_assert!(graph.downstream(from).any(|to| to == index));
+        for order in [graph.order().to_vec(), graph.chains()] {
+            let mut place = vec![usize::MAX; stages.len()];
+            for (at, &index) in order.iter().enumerate() {
+                place[index] = at;
+            }
+            prop_assert!(place.iter().all(|&at| at < stages.len()));
+            for index in 0..stages.len() {
+                for from in graph.upstream(index) {
+                    prop_assert!(place[from] < place[index]);
+                    prop_assert!(graph.downstream(from).any(|to| to == index));
+                }
             }
         }
     }

@@ -318,12 +318,12 @@ fn keys_are_pinned() {
         })
         .collect();
     insta::assert_snapshot!(keys.join("\n"), @r"
-    train-reward 3d8bcd405e77
+    train-reward ab4d337772b1
     evaluate-reward 961e3029cb29
     generate 86f561c538b4
     score 4aa142c02483
     select 039e389c241a
-    sft 36a6c4dde9c9
+    sft 10572f4d52a1
     perplexity f85d91b30def
     judge 992eb1763f6f
     import e6a79b7c24ff
