@@ -184,6 +184,11 @@ impl CacheLayer {
 /// An OpenAI-compatible HTTP endpoint. Prints its URL without credentials.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("dependentRequired" = {
+    "price_in": ["price_out"],
+    "price_out": ["price_in"],
+    "money_limit": ["price_in", "price_out"]
+}))]
 pub struct Endpoint {
     /// Base URL, for example `http://127.0.0.1:8080/v1`.
     #[schemars(regex(pattern = r"^[hH][tT][tT][pP][sS]?://"))]
@@ -203,9 +208,25 @@ pub struct Endpoint {
     /// Times a failed request is tried again.
     #[serde(default = "retries")]
     pub retries: u32,
-    /// Stop cleanly after this many tokens in all.
+    /// Stop a judge cleanly after this many tokens, earlier runs included.
     #[serde(default)]
     pub token_limit: Option<u64>,
+    /// What a million tokens of a prompt cost.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub price_in: Option<f64>,
+    /// What a million tokens of a reply cost.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub price_out: Option<f64>,
+    /// What prices and costs are called; nothing is converted.
+    #[serde(default = "currency")]
+    pub currency: String,
+    /// Stop a judge cleanly once its calls have cost so much, earlier runs
+    /// included; needs both prices.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub money_limit: Option<f64>,
 }
 
 impl fmt::Debug for Endpoint {
@@ -217,6 +238,10 @@ impl fmt::Debug for Endpoint {
             .field("timeout_s", &self.timeout_s)
             .field("retries", &self.retries)
             .field("token_limit", &self.token_limit)
+            .field("price_in", &self.price_in)
+            .field("price_out", &self.price_out)
+            .field("currency", &self.currency)
+            .field("money_limit", &self.money_limit)
             .finish()
     }
 }
@@ -229,6 +254,9 @@ fn timeout() -> f64 {
 }
 fn retries() -> u32 {
     5
+}
+fn currency() -> String {
+    "USD".into()
 }
 fn layer_timeout() -> f64 {
     30.0

@@ -35,6 +35,7 @@ pub(super) fn check(document: &Table, sources: &mut Sources, problems: &mut Vec<
             sources.hide(&node.at);
             problems.push(problem);
         }
+        problems.extend(prices(table));
     }
     if let Some(Value::Array(layers)) = document.get("cache_layers").map(|node| &node.value) {
         for layer in layers.iter().filter_map(Node::as_table) {
@@ -57,6 +58,27 @@ fn url(node: &Node) -> Option<Problem> {
         Problem::at(&node.at, "`url` is no URL of a server", "not a URL")
             .hint("write it like http://127.0.0.1:8080/v1")
     })
+}
+
+/// What a setting about money lacks beside it.
+fn prices(table: &Table) -> Option<Problem> {
+    let keys = ["money_limit", "price_in", "price_out"];
+    let entry = table.entries.iter().find(|e| keys.contains(&&*e.key))?;
+    let lacks = |key: &&&str| table.get(key).is_none();
+    let missing = keys[1..].iter().find(lacks)?;
+    let entry = table
+        .entries
+        .iter()
+        .find(|e| e.key == keys[0])
+        .unwrap_or(entry);
+    Some(
+        Problem::at(
+            &entry.key_at,
+            format!("`{}` needs `{missing}` beside it", entry.key),
+            format!("`{missing}` is missing"),
+        )
+        .hint("give both prices, for a million tokens of prompts and of replies: 0 if free"),
+    )
 }
 
 fn cache_layer(table: &Table, sources: &mut Sources, problems: &mut Vec<Problem>) {

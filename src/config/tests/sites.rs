@@ -26,6 +26,19 @@ fn wrong_limits() {
 }
 
 #[test]
+fn wrong_prices() {
+    let endpoint = |lines: &str| {
+        let url = "url = \"http://127.0.0.1:8080/v1\"";
+        wrong(&format!("[endpoint.judge]\n{url}\n{lines}\n"))
+    };
+    assert_snapshot!(endpoint("price_in = 1.5\nmoney_limit = 2.0"));
+    assert_snapshot!(endpoint("money_limit = 2.0"));
+    assert_snapshot!(endpoint("price_out = 1.5"));
+    assert_snapshot!(endpoint("price_in = -1\nprice_out = inf"));
+    assert_snapshot!(endpoint("price_in = 1\nprice_out = 1\nmoney_limit = nan"));
+}
+
+#[test]
 fn a_launcher_by_path_starts_from_the_site_file_and_one_by_name_does_not() {
     let text = |program: &str| format!("launcher = [\"{program}\", \"a/b\"]\n");
     let read = |program: &str| {

@@ -182,6 +182,9 @@ impl<'c> Scheduler<'c> {
         node.phase = Phase::Over(outcome);
         node.outputs = Some(Arc::new(record.outputs.clone()));
         node.metrics = Some(record.metrics.clone());
+        if outcome == Outcome::Ran {
+            node.cost = record.provenance.cost.clone();
+        }
         self.context.event(&RunEvent::StageFinished {
             stage: name.clone(),
             state: outcome,
@@ -268,6 +271,7 @@ impl<'c> Scheduler<'c> {
                     key: node.key,
                     seconds: node.seconds,
                     metrics: node.metrics,
+                    cost: node.cost,
                     error: node.error,
                 })
             })
