@@ -129,7 +129,8 @@ pub struct PastStage {
     pub kind: Option<StageKind>,
     /// How it ended.
     pub state: PastState,
-    /// Its key, if its inputs were known and the run is over.
+    /// Its key, if its inputs were known; of a run that is not over, if its result
+    /// was there.
     pub key: Option<StageKey>,
     /// Seconds it took in this run; 0 if nothing was computed.
     pub seconds: f64,

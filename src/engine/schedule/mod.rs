@@ -189,6 +189,7 @@ impl<'c> Scheduler<'c> {
             stage: name.clone(),
             state: outcome,
             seconds: node.seconds,
+            key: Some(record.key.0),
         });
         let waiters = node.waiters.take();
         let waiters = waiters.unwrap_or_else(|| self.graph.downstream(index).collect());
