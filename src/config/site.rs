@@ -174,6 +174,39 @@ impl CacheLayer {
         })
     }
 
+    /// The setting whose variable is of no use as it stands, and why. Half of the
+    /// credentials must never mean those that the machine happens to have.
+    pub fn half_set(&self) -> Option<(&'static str, String)> {
+        let LayerPlace::Bucket { scheme, .. } = self.place().ok()? else {
+            return None;
+        };
+        let id = ("key_id_env", &self.key_id_env);
+        let secret = ("secret_env", &self.secret_env);
+        let token = ("token_env", &self.token_env);
+        // Each is of no use without all that follow it.
+        let needs: &[(_, &[_])] = match scheme {
+            "s3" => &[(id, &[secret]), (secret, &[id]), (token, &[id, secret])],
+            _ => &[],
+        };
+        let lacking = needs.iter().find_map(|((name, value), others)| {
+            let variable = value.as_ref()?;
+            let (other, _) = others.iter().find(|(_, value)| value.is_none())?;
+            let problem = format!("`{name}` names `{variable}`, and no `{other}` is beside it");
+            Some((*name, problem))
+        });
+        let unused: &[_] = match scheme {
+            "gs" => &[id, token],
+            "az" => &[id],
+            _ => &[],
+        };
+        lacking.or_else(|| {
+            let (name, variable) = unused.iter().find(|(_, value)| value.is_some())?;
+            let variable = variable.as_deref().unwrap_or_default();
+            let problem = format!("`{name}` names `{variable}`, and `{scheme}` has no use for it");
+            Some((*name, problem))
+        })
+    }
+
     /// The environment variables it names.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         let names = [&self.key_id_env, &self.secret_env, &self.token_env];

@@ -41,6 +41,7 @@ pub(super) fn environment(layers: &[CacheLayer]) -> Environment {
     let lookup = |name: &str| match name {
         "LAYER_ID" => Some("someone".to_owned()),
         "LAYER_SECRET" => Some(SECRET.to_owned()),
+        "LAYER_BLANK" => Some(" \n".to_owned()),
         _ => None,
     };
     Environment {

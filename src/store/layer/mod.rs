@@ -44,7 +44,11 @@ impl LayerSecrets {
     pub fn of(layers: &[CacheLayer], lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         let names = layers.iter().flat_map(CacheLayer::variables);
         let found = names.filter_map(|name| Some((name.to_owned(), lookup(name)?)));
-        Self(found.filter(|(_, value)| !value.is_empty()).collect())
+        Self(
+            found
+                .filter(|(_, value)| !value.trim().is_empty())
+                .collect(),
+        )
     }
 
     fn get(&self, name: &str) -> Option<&str> {
