@@ -6,6 +6,8 @@ use moreline_protocol::event::Level;
 use moreline_protocol::spec::StageKind;
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+
 /// How a stage of a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -128,6 +130,9 @@ pub enum RunEvent {
         state: Outcome,
         /// Seconds it took in this run.
         seconds: f64,
+        /// Its key: what a run that is killed used is told by its events alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Digest>,
     },
     /// A stage failed.
     StageFailed {

@@ -259,6 +259,7 @@ impl Observer for Progress {
                 stage,
                 state,
                 seconds,
+                ..
             } => self.finished(stage, *state, *seconds),
             RunEvent::StageFailed {
                 stage,

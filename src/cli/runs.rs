@@ -147,7 +147,17 @@ fn row(run: &PastRun) -> Vec<String> {
         state(run),
         counts(run),
         run.seconds.map_or("-".into(), duration),
+        costs(run),
     ]
+}
+
+fn costs(run: &PastRun) -> String {
+    let costs: Vec<String> = run
+        .costs()
+        .iter()
+        .map(|cost| plain(&cost.to_string()))
+        .collect();
+    costs.join(", ")
 }
 
 fn counts(run: &PastRun) -> String {
@@ -173,6 +183,7 @@ fn brief(run: &PastRun) -> Value {
         "cached": run.count(&CACHED),
         "failed": run.count(&[PastState::Failed]),
         "skipped": run.count(&[PastState::Skipped]),
+        "costs": run.costs(),
     })
 }
 
@@ -232,6 +243,9 @@ fn as_text(run: &PastRun, timings: &Timings) -> String {
     if let Some(seconds) = run.seconds {
         rows.push(pair("took", duration(seconds)));
     }
+    if !run.costs().is_empty() {
+        rows.push(pair("cost", costs(run)));
+    }
     rows.push(pair("host", run.host.clone()));
     rows.push(pair("process", run.pid.to_string()));
     rows.push(pair("moreline", run.moreline.clone()));
@@ -258,9 +272,14 @@ fn stage_row(stage: &PastStage) -> Vec<String> {
         (None, Some(kind), Some(metrics)) => headline(kind, metrics),
         _ => String::new(),
     };
-    let api = stage
-        .api
-        .map(|api| format!("{} calls, {} tokens", api.calls, api.tokens));
+    let api = stage.api.as_ref().map(|api| {
+        let cost = api
+            .cost
+            .as_ref()
+            .map(|cost| format!(", {}", plain(&cost.to_string())));
+        let cost = cost.unwrap_or_default();
+        format!("{} calls, {} tokens{cost}", api.calls, api.tokens)
+    });
     let last: Vec<String> = [Some(last), api]
         .into_iter()
         .flatten()

@@ -174,6 +174,39 @@ impl CacheLayer {
         })
     }
 
+    /// The setting whose variable is of no use as it stands, and why. Half of the
+    /// credentials must never mean those that the machine happens to have.
+    pub fn half_set(&self) -> Option<(&'static str, String)> {
+        let LayerPlace::Bucket { scheme, .. } = self.place().ok()? else {
+            return None;
+        };
+        let id = ("key_id_env", &self.key_id_env);
+        let secret = ("secret_env", &self.secret_env);
+        let token = ("token_env", &self.token_env);
+        // Each is of no use without all that follow it.
+        let needs: &[(_, &[_])] = match scheme {
+            "s3" => &[(id, &[secret]), (secret, &[id]), (token, &[id, secret])],
+            _ => &[],
+        };
+        let lacking = needs.iter().find_map(|((name, value), others)| {
+            let variable = value.as_ref()?;
+            let (other, _) = others.iter().find(|(_, value)| value.is_none())?;
+            let problem = format!("`{name}` names `{variable}`, and no `{other}` is beside it");
+            Some((*name, problem))
+        });
+        let unused: &[_] = match scheme {
+            "gs" => &[id, token],
+            "az" => &[id],
+            _ => &[],
+        };
+        lacking.or_else(|| {
+            let (name, variable) = unused.iter().find(|(_, value)| value.is_some())?;
+            let variable = variable.as_deref().unwrap_or_default();
+            let problem = format!("`{name}` names `{variable}`, and `{scheme}` has no use for it");
+            Some((*name, problem))
+        })
+    }
+
     /// The environment variables it names.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         let names = [&self.key_id_env, &self.secret_env, &self.token_env];
@@ -184,6 +217,11 @@ impl CacheLayer {
 /// An OpenAI-compatible HTTP endpoint. Prints its URL without credentials.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("dependentRequired" = {
+    "price_in": ["price_out"],
+    "price_out": ["price_in"],
+    "money_limit": ["price_in", "price_out"]
+}))]
 pub struct Endpoint {
     /// Base URL, for example `http://127.0.0.1:8080/v1`.
     #[schemars(regex(pattern = r"^[hH][tT][tT][pP][sS]?://"))]
@@ -203,9 +241,25 @@ pub struct Endpoint {
     /// Times a failed request is tried again.
     #[serde(default = "retries")]
     pub retries: u32,
-    /// Stop cleanly after this many tokens in all.
+    /// Stop a judge cleanly after this many tokens, earlier runs included.
     #[serde(default)]
     pub token_limit: Option<u64>,
+    /// What a million tokens of a prompt cost.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub price_in: Option<f64>,
+    /// What a million tokens of a reply cost.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub price_out: Option<f64>,
+    /// What prices and costs are called; nothing is converted.
+    #[serde(default = "currency")]
+    pub currency: String,
+    /// Stop a judge cleanly once its calls have cost so much, earlier runs
+    /// included; needs both prices.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub money_limit: Option<f64>,
 }
 
 impl fmt::Debug for Endpoint {
@@ -217,6 +271,10 @@ impl fmt::Debug for Endpoint {
             .field("timeout_s", &self.timeout_s)
             .field("retries", &self.retries)
             .field("token_limit", &self.token_limit)
+            .field("price_in", &self.price_in)
+            .field("price_out", &self.price_out)
+            .field("currency", &self.currency)
+            .field("money_limit", &self.money_limit)
             .finish()
     }
 }
@@ -229,6 +287,9 @@ fn timeout() -> f64 {
 }
 fn retries() -> u32 {
     5
+}
+fn currency() -> String {
+    "USD".into()
 }
 fn layer_timeout() -> f64 {
     30.0

@@ -9,6 +9,9 @@ use super::site::{CacheLayer, Endpoint, Site};
 use super::source::Sources;
 use crate::redact;
 
+/// The settings that name variables with credentials of a cache layer.
+const CREDENTIALS: [&str; 3] = ["key_id_env", "secret_env", "token_env"];
+
 /// Checks a site file's document. What may be a key where a variable's name is
 /// due is overwritten in the source, so that no message shows it.
 pub(super) fn check(document: &Table, sources: &mut Sources, problems: &mut Vec<Problem>) {
@@ -35,6 +38,7 @@ pub(super) fn check(document: &Table, sources: &mut Sources, problems: &mut Vec<
             sources.hide(&node.at);
             problems.push(problem);
         }
+        problems.extend(prices(table));
     }
     if let Some(Value::Array(layers)) = document.get("cache_layers").map(|node| &node.value) {
         for layer in layers.iter().filter_map(Node::as_table) {
@@ -59,6 +63,27 @@ fn url(node: &Node) -> Option<Problem> {
     })
 }
 
+/// What a setting about money lacks beside it.
+fn prices(table: &Table) -> Option<Problem> {
+    let keys = ["money_limit", "price_in", "price_out"];
+    let entry = table.entries.iter().find(|e| keys.contains(&&*e.key))?;
+    let lacks = |key: &&&str| table.get(key).is_none();
+    let missing = keys[1..].iter().find(lacks)?;
+    let entry = table
+        .entries
+        .iter()
+        .find(|e| e.key == keys[0])
+        .unwrap_or(entry);
+    Some(
+        Problem::at(
+            &entry.key_at,
+            format!("`{}` needs `{missing}` beside it", entry.key),
+            format!("`{missing}` is missing"),
+        )
+        .hint("give both prices, for a million tokens of prompts and of replies: 0 if free"),
+    )
+}
+
 fn cache_layer(table: &Table, sources: &mut Sources, problems: &mut Vec<Problem>) {
     if let Some(node) = table.get("url")
         && let Some(text) = node.as_str()
@@ -78,7 +103,8 @@ fn cache_layer(table: &Table, sources: &mut Sources, problems: &mut Vec<Problem>
         let hint = "name the variables that hold them: `key_id_env`, `secret_env`";
         problems.push(Problem::at(&node.at, problem, "a URL with more in it").hint(hint));
     }
-    for name in ["key_id_env", "secret_env", "token_env"] {
+    let before = problems.len();
+    for name in CREDENTIALS {
         if let Some(node) = table.get(name)
             && let Some(problem) = key_env(name, node)
         {
@@ -86,6 +112,27 @@ fn cache_layer(table: &Table, sources: &mut Sources, problems: &mut Vec<Problem>
             problems.push(problem);
         }
     }
+    // What is no name may be a key: it is not quoted.
+    if problems.len() == before {
+        problems.extend(half_set(table));
+    }
+}
+
+/// Credentials that are not whole.
+fn half_set(table: &Table) -> Option<Problem> {
+    let text = |name: &str| table.get(name).and_then(Node::as_str);
+    let [key_id_env, secret_env, token_env] = CREDENTIALS.map(|name| text(name).map(str::to_owned));
+    let layer = CacheLayer {
+        key_id_env,
+        secret_env,
+        token_env,
+        ..CacheLayer::at(text("url")?)
+    };
+    let (name, problem) = layer.half_set()?;
+    let at = &table.get(name)?.at;
+    Some(Problem::at(at, problem, "not enough by itself").hint(
+        "S3 takes `key_id_env` and `secret_env`, gs `secret_env`, az `secret_env` or `token_env`",
+    ))
 }
 
 fn key_env(key: &str, node: &Node) -> Option<Problem> {

@@ -44,7 +44,7 @@ pub use measured::{Measured, measured};
 pub use metrics::flat;
 pub use models::fetch_file;
 pub use options::{Environment, Observer, RunOptions, Silent};
-pub use runner::{KnownInputs, NothingKnown, StageFailure, StageRunner};
+pub use runner::{Finished, KnownInputs, NothingKnown, StageFailure, StageRunner};
 pub use runs::{
     ApiUse, LATEST, PastRun, PastStage, PastState, RunList, RunState, Runs, StageWatch, Unreadable,
 };

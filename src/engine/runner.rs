@@ -9,6 +9,7 @@ use moreline_protocol::job::Job;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Experiment, Place, RowsDecl};
+use crate::store::ApiCost;
 
 /// Why a stage failed, or would fail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,17 +75,35 @@ impl fmt::Display for StageFailure {
 
 impl std::error::Error for StageFailure {}
 
+/// What a stage that the engine ran itself gave, besides its outputs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Finished {
+    /// Its metrics.
+    pub metrics: Metrics,
+    /// What it asked of an API cost. Recorded, never keyed or compared.
+    pub cost: Option<ApiCost>,
+}
+
+impl From<Metrics> for Finished {
+    fn from(metrics: Metrics) -> Self {
+        Self {
+            metrics,
+            cost: None,
+        }
+    }
+}
+
 /// What lies above the engine and knows what records mean.
 pub trait StageRunner: Sync {
     /// Runs a stage for which `StageSpec::runs_in_engine` holds: writes its
-    /// outputs into the job's output directory and returns its metrics. Stops
-    /// with an error soon after `cancel` is set.
+    /// outputs into the job's output directory and returns its metrics, and what
+    /// it cost. Stops with an error soon after `cancel` is set.
     fn run_in_engine(
         &self,
         job: &Job,
         cancel: &AtomicBool,
         progress: &dyn Fn(Event),
-    ) -> Result<Metrics, StageFailure>;
+    ) -> Result<Finished, StageFailure>;
 
     /// Finishes what a worker left in the job's output directory; metrics
     /// given are added to the worker's.

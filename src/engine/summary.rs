@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::runner::StageFailure;
 use crate::event::Outcome;
 use crate::plan::StageKey;
+use crate::store::ApiCost;
 
 /// A finished run: what `run --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct StageSummary {
     pub seconds: f64,
     /// Its metrics, if its result is in the store.
     pub metrics: Option<Metrics>,
+    /// What it asked of an API in this run cost, if the site file has prices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<ApiCost>,
     /// Why it failed or was skipped.
     pub error: Option<StageFailure>,
 }

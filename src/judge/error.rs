@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::engine::StageFailure;
 use crate::records::RecordsError;
+use crate::store::{ApiCost, amount};
 
 /// Why a judge failed. Messages complete "failed to ..."; none holds a key.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,21 @@ pub enum JudgeError {
         /// Calls in all.
         total: usize,
     },
+    /// The money limit is reached.
+    #[error(
+        "judge all prompts: the calls cost {cost}, which reaches the endpoint's `money_limit` of \
+         {}; {done} of {total} calls are done and kept", amount(*limit)
+    )]
+    MoneyLimit {
+        /// What the calls cost so far, earlier runs included.
+        cost: ApiCost,
+        /// The limit, in the same currency.
+        limit: f64,
+        /// Calls done.
+        done: usize,
+        /// Calls in all.
+        total: usize,
+    },
     /// The run was stopped.
     #[error("judge all prompts: stopped; {done} of {total} calls are done and kept")]
     Stopped {
@@ -98,6 +114,11 @@ impl JudgeError {
             }
             Self::TokenLimit { .. } => Some(
                 "raise `token_limit` in the site file and run again: finished calls are not \
+                 repeated"
+                    .into(),
+            ),
+            Self::MoneyLimit { .. } => Some(
+                "raise `money_limit` in the site file and run again: finished calls are not \
                  repeated"
                     .into(),
             ),

@@ -9,7 +9,7 @@ use moreline_protocol::spec::StageSpec;
 use super::finish_embedded;
 use super::remote::{Remote, judge_remote};
 use crate::config::{Experiment, Site};
-use crate::engine::{KnownInputs, StageFailure, StageRunner};
+use crate::engine::{Finished, KnownInputs, StageFailure, StageRunner};
 use crate::records;
 
 /// Looks a variable up in the environment the command line was started in.
@@ -29,13 +29,13 @@ impl StageRunner for Runner<'_> {
         job: &Job,
         cancel: &AtomicBool,
         progress: &dyn Fn(Event),
-    ) -> Result<Metrics, StageFailure> {
+    ) -> Result<Finished, StageFailure> {
         match &job.spec {
             StageSpec::Judge(spec) => {
                 let remote = Remote::new(spec, self.site, self.lookup)?;
                 Ok(judge_remote(job, &remote, cancel, progress)?)
             }
-            _ => Ok(records::run_stage(job, progress)?),
+            _ => Ok(records::run_stage(job, progress)?.into()),
         }
     }
 

@@ -24,6 +24,7 @@
 mod attempt;
 mod clock;
 mod commit;
+mod cost;
 mod durable;
 mod error;
 mod fetch;
@@ -49,6 +50,7 @@ use std::sync::Mutex;
 
 pub use attempt::{Attempt, Attempts};
 pub(crate) use clock::{nanos_now, now_rfc3339, rfc3339, seconds_now};
+pub use cost::{ApiCost, amount};
 pub(crate) use durable::{
     entries, make_dir, read_at_most, read_text_at_most, remove_dir, replace, replace_keeping_mode,
     unique_name,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::cost::ApiCost;
 use super::manifest::is_safe;
 use crate::digest::Digest;
 use crate::plan::StageKey;
@@ -108,6 +109,9 @@ pub struct Provenance {
     pub seconds: f64,
     /// Seconds by phase, rates and peak memory, as the worker gave them.
     pub timings: BTreeMap<String, f64>,
+    /// What the calls of an API cost, if the site file had prices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<ApiCost>,
 }
 
 /// State of a git repository.

@@ -49,6 +49,25 @@ fn a_disk_that_fills_up_fails_that_stage_only() {
     assert_eq!(toy.run(&["cache", "verify", "toy.toml"]).code, 0);
 }
 
+/// Cleaning is what makes room: it must need none itself.
+#[test]
+fn a_full_disk_can_be_cleaned() {
+    let toy = Toy::new();
+    let Some(_disk) = SmallDisk::mount(toy.path("cache"), "size=2m") else {
+        return;
+    };
+    assert_eq!(toy.run(&["run", "toy.toml", "--only", "rm"]).code, 0);
+    fill(&toy.path("cache/filler"));
+    assert_eq!(toy.run(&["run", "toy.toml", "--only", "eval"]).code, 3);
+    let (told, code) = toy.json(&["cache", "gc", "toy.toml", "--max-size", "0", "--json"]);
+    assert_eq!(code, 0, "{told}");
+    assert_eq!(told["records"], 2, "{told}");
+    assert_eq!(kept(&toy), [""; 0]);
+    assert_eq!(toy.run(&["cache", "verify", "toy.toml"]).code, 0);
+    std::fs::remove_file(toy.path("cache/filler")).unwrap();
+    assert_eq!(toy.run(&["run", "toy.toml", "--only", "rm"]).code, 0);
+}
+
 #[test]
 fn a_cache_that_may_only_be_read_still_answers() {
     let toy = Toy::new();

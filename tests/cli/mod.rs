@@ -13,6 +13,7 @@ mod interrupt;
 mod json;
 mod metrics;
 mod planning;
+mod prices;
 mod queries;
 mod reasons;
 mod room;

@@ -125,6 +125,36 @@ fn layers_that_cannot_be_opened_are_left_out() {
     assert!(server.bucket.requests.lock().unwrap().is_empty());
 }
 
+/// Nothing is asked of a bucket with credentials that the settings do not name.
+#[test]
+fn half_of_the_credentials_is_none() {
+    let server = Server::start();
+    let name = |name: &str| Some(name.to_owned());
+    let whole = bucket(&server, LayerMode::Read);
+    let cases = [
+        (name("LAYER_ID"), None, None, "`LAYER_ID`"),
+        (None, name("LAYER_SECRET"), None, "`LAYER_SECRET`"),
+        (None, None, name("LAYER_SECRET"), "`LAYER_SECRET`"),
+        (name("LAYER_ID"), name("NOT_SET"), None, "`NOT_SET`"),
+        (name("LAYER_ID"), name("LAYER_BLANK"), None, "`LAYER_BLANK`"),
+        (name("NOT_SET"), name("LAYER_SECRET"), None, "`NOT_SET`"),
+    ];
+    for (key_id_env, secret_env, token_env, named) in cases {
+        let layer = CacheLayer {
+            key_id_env,
+            secret_env,
+            token_env,
+            ..whole.clone()
+        };
+        let (summary, warnings) = run(&machine(&layer), &[]);
+        assert!(summary.is_complete());
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains(named), "{warnings:?}");
+        assert!(!warnings[0].contains(SECRET), "{warnings:?}");
+    }
+    assert!(server.bucket.requests.lock().unwrap().is_empty());
+}
+
 /// The bucket takes nothing for now: all stages are computed all the same, one
 /// after the other on one device, and the run ends once the bucket has everything.
 #[test]

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use moreline::config::Experiment;
 use moreline::engine::{
-    self, Environment, KnownInputs, RunOptions, Selection, Silent, StageFailure, StageRunner,
+    self, Environment, Finished, KnownInputs, RunOptions, Selection, Silent, StageFailure,
+    StageRunner,
 };
 use moreline_protocol::event::{Event, Metrics};
 use moreline_protocol::job::Job;
@@ -26,7 +27,7 @@ impl StageRunner for Reader {
         job: &Job,
         cancel: &AtomicBool,
         progress: &dyn Fn(Event),
-    ) -> Result<Metrics, StageFailure> {
+    ) -> Result<Finished, StageFailure> {
         Runner::default().run_in_engine(job, cancel, progress)
     }
 

@@ -78,6 +78,29 @@ fn damage_the_memo_hides_is_found_on_use() {
     assert_eq!(quarantine.count(), 1);
 }
 
+/// Where nothing but the copying itself reads the bytes.
+#[test]
+fn damage_that_an_export_finds_is_made_good_by_the_next_run() {
+    let fixture = Fixture::new();
+    fixture.run();
+    let object = fixture.object("gen", "responses.jsonl");
+    let bytes = fs::read(&object).unwrap();
+    flip(&object);
+    trust_in_memo(&fixture, &object);
+    let to = fixture.path("exported");
+    let export = || engine::export(&fixture.experiment, &fixture.site, "gen", &to);
+    let message = export().unwrap_err().to_string();
+    assert!(message.contains("damaged"), "{message}");
+    assert!(!to.exists() && !object.exists());
+    let quarantine = fs::read_dir(fixture.cache().join("quarantine")).unwrap();
+    assert_eq!(quarantine.count(), 1);
+    fixture.worked();
+    assert!(fixture.run().is_complete());
+    assert_eq!(fixture.worked(), ["gen"]);
+    export().unwrap();
+    assert_eq!(fs::read(to.join("responses.jsonl")).unwrap(), bytes);
+}
+
 /// Rewrites the memo's line of an object as if it had always looked like now.
 pub(super) fn trust_in_memo(fixture: &Fixture, object: &Path) {
     use std::os::unix::fs::MetadataExt;

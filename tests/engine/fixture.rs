@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use moreline::config::{Experiment, ModelDecl, ModelSource, RowsDecl, Site, StageDecl};
 use moreline::engine::{
-    self, EngineError, Environment, KnownInputs, Observer, RunOptions, RunSummary, Selection,
-    StageFailure, StageRunner,
+    self, EngineError, Environment, Finished, KnownInputs, Observer, RunOptions, RunSummary,
+    Selection, StageFailure, StageRunner,
 };
 use moreline::event::{Outcome, RunEvent};
 use moreline::store::{Collected, Policy, StoreError};
@@ -42,11 +42,11 @@ impl StageRunner for Runner {
         job: &Job,
         _: &AtomicBool,
         _: &dyn Fn(Event),
-    ) -> Result<Metrics, StageFailure> {
+    ) -> Result<Finished, StageFailure> {
         let input = fs::read(&job.inputs[0].path).map_err(|e| StageFailure::new(e.to_string()))?;
         fs::write(job.output_dir.join(outputs(&job.spec)[0].name), input)
             .map_err(|e| StageFailure::new(e.to_string()))?;
-        Ok(Metrics::new())
+        Ok(Finished::default())
     }
 
     fn after_worker(&self, _: &Job) -> Result<Option<Metrics>, StageFailure> {

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::fixture::{Fixture, Runner, stage};
 
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub(super) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// What the server does with the weights.
 #[derive(Clone, Copy, PartialEq)]
@@ -135,10 +135,14 @@ fn respond(mut stream: &TcpStream, request: &Request, manners: Manners) -> std::
         Manners::Breaks if rest.len() > 100_000 => &rest[..rest.len() / 2],
         _ => rest,
     };
-    let length = rest.len();
+    let (length, size) = (rest.len(), body.len());
+    let range = match from {
+        0 => String::new(),
+        _ => format!("content-range: bytes {from}-{}/{size}\r\n", size - 1),
+    };
     write!(
         stream,
-        "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        "HTTP/1.1 {status}\r\n{range}content-length: {length}\r\nconnection: close\r\n\r\n"
     )?;
     stream.write_all(sent)
 }
@@ -157,7 +161,7 @@ fn listing() -> String {
     )
 }
 
-fn fixture() -> Fixture {
+pub(super) fn fixture() -> Fixture {
     let mut fixture = Fixture::new();
     let source = ModelSource::Hub {
         repo: "org/name".into(),
@@ -168,7 +172,7 @@ fn fixture() -> Fixture {
     fixture
 }
 
-fn run(fixture: &Fixture, port: u16, offline: bool) -> Result<RunSummary, EngineError> {
+pub(super) fn run(fixture: &Fixture, port: u16, offline: bool) -> Result<RunSummary, EngineError> {
     let options = RunOptions {
         jobs: None,
         selection: Selection {

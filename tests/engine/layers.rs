@@ -41,6 +41,7 @@ pub(super) fn environment(layers: &[CacheLayer]) -> Environment {
     let lookup = |name: &str| match name {
         "LAYER_ID" => Some("someone".to_owned()),
         "LAYER_SECRET" => Some(SECRET.to_owned()),
+        "LAYER_BLANK" => Some(" \n".to_owned()),
         _ => None,
     };
     Environment {
@@ -274,8 +275,9 @@ fn hostile_records_and_lists_do_no_harm() {
     refused(layer, "rm");
 }
 
-/// A machine with the layer computes the stage, and nothing lies where it should not.
-fn refused(layer: &Path, stage: &str) {
+/// A machine with the layer computes the stage, and nothing lies where it should
+/// not; what it was warned of.
+fn refused(layer: &Path, stage: &str) -> String {
     let fixture = machine(&folder(layer, LayerMode::Read));
     let (summary, warnings) = run(&fixture, &[]);
     assert!(summary.is_complete(), "{summary:#?}");
@@ -287,6 +289,7 @@ fn refused(layer: &Path, stage: &str) {
             .is_some_and(|name| name.to_string_lossy().contains("evil"))
     };
     assert_eq!(names.iter().find(evil), None);
+    warnings.into_iter().next().unwrap()
 }
 
 #[test]
@@ -299,7 +302,53 @@ fn a_record_of_any_size_is_read_only_so_far() {
     let path = shared.path().join(format!("actions/{key}.json"));
     let file = fs::File::options().write(true).open(path).unwrap();
     file.set_len(1 << 40).unwrap();
-    refused(shared.path(), "gen");
+    let warning = refused(shared.path(), "gen");
+    let object = format!("actions/{key}.json, is larger than");
+    assert!(warning.contains(&object), "{warning}");
+    let layer = shared.path().display().to_string();
+    assert!(warning.contains(&layer), "{warning}");
+}
+
+#[test]
+fn a_list_of_files_of_any_size_is_read_only_so_far() {
+    let shared = tempfile::tempdir().unwrap();
+    let first = machine(&folder(shared.path(), LayerMode::ReadWrite));
+    run(&first, &[]);
+    let digest = Digest::of(b"a list without end").to_string();
+    let object = format!("objects/{}/{}", &digest[..2], &digest[2..]);
+    let path = shared.path().join(&object);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::File::create(path).unwrap().set_len(1 << 40).unwrap();
+    forge(&first, shared.path(), "rm", |record| {
+        record["outputs"]["model"] = json!({"form": "directory", "digest": digest, "bytes": 4});
+    });
+    let warning = refused(shared.path(), "rm");
+    assert!(
+        warning.contains(&format!("{object} is larger than")),
+        "{warning}"
+    );
+}
+
+/// Each list is small enough, all of them together are not.
+#[test]
+fn lists_of_files_are_read_only_so_far_together() {
+    let shared = tempfile::tempdir().unwrap();
+    let first = machine(&folder(shared.path(), LayerMode::ReadWrite));
+    run(&first, &[]);
+    let empty = plant(shared.path(), b"");
+    let paths: Vec<String> = (0..60_000).map(|file| format!("{file:06}")).collect();
+    let entries: Vec<(&str, u64, &str)> = paths.iter().map(|path| (&**path, 0, &*empty)).collect();
+    let list = plant(shared.path(), &directory(&entries));
+    let size = directory(&entries).len() as u64;
+    let count = (64 << 20) / size + 1;
+    forge(&first, shared.path(), "rm", |record| {
+        for step in 1..=count {
+            record["outputs"][format!("model@step-{step}")] =
+                json!({"form": "directory", "digest": list, "bytes": 0});
+        }
+    });
+    let warning = refused(shared.path(), "rm");
+    assert!(warning.contains("is larger than"), "{warning}");
 }
 
 #[test]

@@ -21,3 +21,4 @@ mod scale;
 mod steps;
 mod tensorboard;
 mod together;
+mod torn;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use moreline::engine;
 use moreline::plan::StageKey;
-use moreline::store::{Policy, Store, StoreError};
+use moreline::store::{Collected, Policy, Store, StoreError};
 
 use super::fixture::{Fixture, states, wait_for};
+use super::kills::{kill, run_apart};
 
 fn store(fixture: &Fixture) -> Store {
     engine::store(&fixture.experiment, &fixture.site)
@@ -176,6 +177,70 @@ fn checkpoints_stay_until_their_stage_is_done_or_they_are_old() {
     assert!(!dir.exists());
 }
 
+/// Cleans all away but what the newest run used.
+fn clean_to_newest(fixture: &Fixture) -> Collected {
+    let policy = Policy {
+        max_size: Some(0),
+        ..Policy::default()
+    };
+    loop {
+        match engine::clean(&store(fixture), policy.clone(), Some(1)) {
+            // See `Fixture::gc`.
+            Err(StoreError::InUse(_)) => std::thread::sleep(Duration::from_millis(10)),
+            done => return done.unwrap(),
+        }
+    }
+}
+
+/// Runs, and kills the engine once a stage hangs.
+fn run_killed_at(fixture: &Fixture, stage: &str) {
+    // Ids of runs sort by seconds.
+    std::thread::sleep(Duration::from_millis(1100));
+    fixture.order(&format!("hang.{stage}"));
+    let child = run_apart(fixture);
+    let pid = fixture.path("control").join(format!("pid.{stage}"));
+    wait_for(&pid);
+    kill(child);
+    fs::remove_file(pid).unwrap();
+    fixture.revoke(&format!("hang.{stage}"));
+}
+
+#[test]
+fn what_a_killed_run_committed_or_found_stays() {
+    let fixture = Fixture::new();
+    run_killed_at(&fixture, "scored");
+    clean_to_newest(&fixture);
+    let left = cached(&fixture);
+    assert!(
+        left.contains(&"rm".into()) && left.contains(&"gen".into()),
+        "{left:?}"
+    );
+    assert!(fixture.run().is_complete());
+    // Now another run's record names what the killed one only found.
+    for record in fs::read_dir(fixture.cache().join("actions")).unwrap() {
+        let path = record.unwrap().path();
+        if !fs::read_to_string(&path)
+            .unwrap()
+            .contains("\"stage\":\"rm\"")
+        {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    run_killed_at(&fixture, "gen");
+    assert_eq!(clean_to_newest(&fixture).runs, 2);
+    assert!(cached(&fixture).contains(&"rm".into()));
+}
+
+/// A failed run's record names what it committed.
+#[test]
+fn what_a_failed_run_committed_stays() {
+    let fixture = Fixture::new();
+    fixture.order("fail.scored");
+    assert!(!fixture.run().is_complete());
+    clean_to_newest(&fixture);
+    assert_eq!(cached(&fixture), ["rm", "eval", "gen"]);
+}
+
 #[test]
 fn journals_of_old_runs_go_and_what_the_others_used_stays() {
     let mut fixture = Fixture::new();
@@ -184,18 +249,7 @@ fn journals_of_old_runs_go_and_what_the_others_used_stays() {
     std::thread::sleep(Duration::from_millis(1100));
     fixture.set("gen", "seed", 7.into());
     fixture.run();
-    let policy = Policy {
-        max_size: Some(0),
-        ..Policy::default()
-    };
-    let done = loop {
-        match engine::clean(&store(&fixture), policy.clone(), Some(1)) {
-            // See `Fixture::gc`.
-            Err(StoreError::InUse(_)) => std::thread::sleep(Duration::from_millis(10)),
-            done => break done.unwrap(),
-        }
-    };
-    assert_eq!(done.runs, 1);
+    assert_eq!(clean_to_newest(&fixture).runs, 1);
     assert!(
         fixture
             .planned()

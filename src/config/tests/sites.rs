@@ -26,6 +26,29 @@ fn wrong_limits() {
 }
 
 #[test]
+fn wrong_prices() {
+    let endpoint = |lines: &str| {
+        let url = "url = \"http://127.0.0.1:8080/v1\"";
+        wrong(&format!("[endpoint.judge]\n{url}\n{lines}\n"))
+    };
+    assert_snapshot!(endpoint("price_in = 1.5\nmoney_limit = 2.0"));
+    assert_snapshot!(endpoint("money_limit = 2.0"));
+    assert_snapshot!(endpoint("price_out = 1.5"));
+    assert_snapshot!(endpoint("price_in = -1\nprice_out = inf"));
+    assert_snapshot!(endpoint("price_in = 1\nprice_out = 1\nmoney_limit = nan"));
+}
+
+#[test]
+fn half_of_a_layers_credentials() {
+    let layer = |lines: &str| wrong(&format!("[[cache_layers]]\n{lines}\n"));
+    assert_snapshot!(layer("url = \"s3://b/x\"\nkey_id_env = \"AN_ID\""));
+    assert_snapshot!(layer("url = \"s3://b/x\"\nsecret_env = \"A_SECRET\""));
+    assert_snapshot!(layer("url = \"s3://b/x\"\ntoken_env = \"A_TOKEN\""));
+    assert_snapshot!(layer("url = \"gs://b/x\"\ntoken_env = \"A_TOKEN\""));
+    assert_snapshot!(layer("url = \"az://b/x\"\nkey_id_env = \"AN_ID\""));
+}
+
+#[test]
 fn a_launcher_by_path_starts_from_the_site_file_and_one_by_name_does_not() {
     let text = |program: &str| format!("launcher = [\"{program}\", \"a/b\"]\n");
     let read = |program: &str| {

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::past::{PastStage, PastState};
 use crate::engine::StageFailure;
 use crate::event::RunEvent;
+use crate::plan::StageKey;
 
 /// The events' file.
 pub(in crate::engine) const EVENTS: &str = "events.jsonl";
@@ -111,9 +112,11 @@ fn take(stages: &mut Vec<PastStage>, event: RunEvent) {
             stage,
             state,
             seconds,
+            key,
         } => {
             let stage = entry(stages, &stage);
             stage.state = state.into();
+            stage.key = key.map(StageKey);
             stage.seconds = seconds;
         }
         RunEvent::StageFailed {

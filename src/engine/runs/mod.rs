@@ -7,22 +7,22 @@
 mod alive;
 mod events;
 mod file;
+mod kept;
 mod past;
 mod snapshot;
 mod watch;
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::EngineError;
 use crate::config::{Experiment, closest};
-use crate::plan::StageKey;
 use crate::store::{Store, StoreError, entries, remove_dir, unique_name};
 pub(super) use alive::process_started;
 pub(super) use events::EVENTS;
 pub(super) use file::{RUN_FILE, RunFile};
+pub(super) use kept::{prunable, prune, used_by_newest};
 pub use past::{ApiUse, PastRun, PastStage, PastState, RunState};
 pub(super) use snapshot::{PastSnapshot, SNAPSHOT, Snapshot};
 pub use watch::StageWatch;
@@ -203,36 +203,6 @@ impl<'a> Runs<'a> {
             Err(_) => remove_dir(&dir),
         }
     }
-}
-
-/// Removes the records of all runs but the newest `kept`, and of those that go
-/// on; returns what went.
-pub(super) fn prune(store: &Store, kept: usize) -> Result<Vec<String>, StoreError> {
-    let gone = prunable(store, kept)?;
-    let runs = Runs::new(store);
-    gone.iter().try_for_each(|id| runs.remove_one(id))?;
-    Ok(gone)
-}
-
-/// The runs that [`prune`] removes.
-pub(super) fn prunable(store: &Store, kept: usize) -> Result<Vec<String>, StoreError> {
-    let runs = Runs::new(store);
-    let old = runs.ids()?.into_iter().skip(kept);
-    let is_over =
-        |id: &String| !RunFile::peek(&runs.dir().join(id)).is_some_and(|file| file.goes_on());
-    Ok(old.filter(is_over).collect())
-}
-
-/// Keys of the stages that the newest runs computed or found.
-pub(super) fn used_by_newest(
-    store: &Store,
-    newest: usize,
-) -> Result<HashSet<StageKey>, StoreError> {
-    let runs = Runs::new(store);
-    let ids = runs.ids()?.into_iter().take(newest);
-    let ended = ids.filter_map(|id| RunFile::peek(&runs.dir().join(id))?.summary);
-    let stages = ended.flat_map(|summary| summary.stages);
-    Ok(stages.filter_map(|stage| stage.key).collect())
 }
 
 /// The log of a stage in a run's directory.

@@ -11,6 +11,7 @@ use super::file::RunFile;
 use crate::engine::{StageFailure, StageSummary};
 use crate::event::Outcome;
 use crate::plan::StageKey;
+use crate::store::ApiCost;
 
 /// How a run ended, or that it did not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -109,12 +110,14 @@ impl From<Outcome> for PastState {
 }
 
 /// What a stage asked of an API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ApiUse {
     /// Calls.
     pub calls: u64,
     /// Tokens read and written.
     pub tokens: u64,
+    /// What they cost, if the site file had prices.
+    pub cost: Option<ApiCost>,
 }
 
 /// One stage of a run.
@@ -126,13 +129,15 @@ pub struct PastStage {
     pub kind: Option<StageKind>,
     /// How it ended.
     pub state: PastState,
-    /// Its key, if its inputs were known and the run is over.
+    /// Its key, if its inputs were known; of a run that is not over, if its result
+    /// was there.
     pub key: Option<StageKey>,
     /// Seconds it took in this run; 0 if nothing was computed.
     pub seconds: f64,
     /// Its metrics, if its result was there at the run's end.
     pub metrics: Option<Metrics>,
-    /// What it asked of an API in this run.
+    /// What it asked of an API, in this run or in earlier ones that it went on
+    /// from.
     pub api: Option<ApiUse>,
     /// Why it failed or was skipped.
     pub error: Option<StageFailure>,
@@ -168,6 +173,7 @@ impl PastStage {
                 Some(ApiUse {
                     calls: count("calls")?,
                     tokens: count("tokens")?,
+                    cost: summary.cost.clone(),
                 })
             })
             .flatten();
@@ -260,6 +266,12 @@ impl PastRun {
     pub fn count(&self, states: &[PastState]) -> usize {
         let stages = self.stages.iter();
         stages.filter(|stage| states.contains(&stage.state)).count()
+    }
+
+    /// What its stages asked of APIs cost, by currency.
+    pub fn costs(&self) -> Vec<ApiCost> {
+        let uses = self.stages.iter().filter_map(|stage| stage.api.as_ref());
+        ApiCost::sums(uses.filter_map(|api| api.cost.as_ref()))
     }
 
     /// Its records that are there, by name: `resolved`, `events`, `logs` and

@@ -182,10 +182,14 @@ impl<'c> Scheduler<'c> {
         node.phase = Phase::Over(outcome);
         node.outputs = Some(Arc::new(record.outputs.clone()));
         node.metrics = Some(record.metrics.clone());
+        if outcome == Outcome::Ran {
+            node.cost = record.provenance.cost.clone();
+        }
         self.context.event(&RunEvent::StageFinished {
             stage: name.clone(),
             state: outcome,
             seconds: node.seconds,
+            key: Some(record.key.0),
         });
         let waiters = node.waiters.take();
         let waiters = waiters.unwrap_or_else(|| self.graph.downstream(index).collect());
@@ -268,6 +272,7 @@ impl<'c> Scheduler<'c> {
                     key: node.key,
                     seconds: node.seconds,
                     metrics: node.metrics,
+                    cost: node.cost,
                     error: node.error,
                 })
             })

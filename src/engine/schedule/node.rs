@@ -9,6 +9,7 @@ use crate::engine::StageFailure;
 use crate::engine::resolve::{Outputs, ReadyStage};
 use crate::event::Outcome;
 use crate::plan::StageKey;
+use crate::store::ApiCost;
 
 /// Where a stage stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub(super) struct Node {
     pub(super) key: Option<StageKey>,
     pub(super) seconds: f64,
     pub(super) metrics: Option<Metrics>,
+    pub(super) cost: Option<ApiCost>,
     pub(super) error: Option<StageFailure>,
 }
 
@@ -68,6 +70,7 @@ impl Node {
             key: None,
             seconds: 0.0,
             metrics: None,
+            cost: None,
             error: None,
         }
     }

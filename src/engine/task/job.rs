@@ -10,7 +10,7 @@ use moreline_protocol::job::{Input, Job};
 use super::{Computed, Halt, Spawn, Task};
 use crate::engine::log::StageLog;
 use crate::engine::resolve::{ReadyFrom, ReadyInput};
-use crate::engine::{StageFailure, supervise};
+use crate::engine::{Finished, StageFailure, supervise};
 use crate::event::RunEvent;
 use crate::store::{StoreError, make_dir, replace};
 
@@ -85,8 +85,9 @@ impl Task<'_> {
         let progress = |event| self.forward(event, &log);
         let (runner, cancel) = (self.context.options.runner, &self.context.options.cancel);
         match guarded(|| runner.run_in_engine(job, cancel, &progress)) {
-            Ok(metrics) => Ok(Computed {
+            Ok(Finished { metrics, cost }) => Ok(Computed {
                 metrics,
+                cost,
                 ..Computed::default()
             }),
             Err(_) if self.context.is_stopped() => Err(Halt::Stopped),

@@ -20,7 +20,7 @@ use super::sources::Source;
 use crate::config::StageDecl;
 use crate::event::RunEvent;
 use crate::store::{
-    ActionRecord, Lookup, Provenance, RECORD_FORMAT, StoreError, host, now_rfc3339,
+    ActionRecord, ApiCost, Lookup, Provenance, RECORD_FORMAT, StoreError, host, now_rfc3339,
 };
 
 /// How a task ended.
@@ -64,6 +64,7 @@ pub(super) struct Computed {
     pub(super) metrics: Metrics,
     pub(super) timings: BTreeMap<String, f64>,
     pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) cost: Option<ApiCost>,
 }
 
 /// Starts a process from the run's permanent thread.
@@ -224,6 +225,7 @@ impl Task<'_> {
             finished: now_rfc3339(),
             seconds: clock.elapsed().as_secs_f64(),
             timings: std::mem::take(&mut computed.timings),
+            cost: computed.cost.take(),
         }
     }
 

@@ -10,6 +10,7 @@ use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
+use super::budget::Usage;
 use super::secret::Secret;
 use super::setup;
 use crate::config::Endpoint;
@@ -33,6 +34,8 @@ pub(crate) struct Answer {
     /// Tokens used, prompt and reply: the endpoint's count, or a fourth of the
     /// characters if it gives none.
     pub(crate) tokens: u64,
+    /// The endpoint's count of both apart.
+    pub(crate) usage: Option<Usage>,
 }
 
 /// Why there is no answer.
@@ -152,13 +155,14 @@ impl Client {
             .get("content")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        let tokens = answer
-            .pointer("/usage/total_tokens")
-            .and_then(Value::as_u64);
+        let usage = Usage::reported(&answer);
+        let total = answer.pointer("/usage/total_tokens");
+        let tokens = total.and_then(Value::as_u64).or(usage.map(Usage::total));
         let estimate = || ((body.to_string().len() + reply.len()) / 4) as u64;
         Ok(Answer {
             text: self.scrub(reply),
             tokens: tokens.unwrap_or_else(estimate),
+            usage,
         })
     }
 

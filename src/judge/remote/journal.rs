@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::Usage;
 use super::prompt::Call;
 use crate::judge::JudgeError;
 use crate::judge::lines::Lines;
@@ -22,6 +23,9 @@ pub(crate) struct Entry {
     pub(crate) reply: String,
     /// Tokens used, prompt and reply.
     pub(crate) tokens: u64,
+    /// The same apart, if the endpoint told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) usage: Option<Usage>,
 }
 
 /// An append-only file, one entry a line under a checksum, each synced before
@@ -107,6 +111,7 @@ mod tests {
             request: "0".into(),
             reply: "line\n[[A]]".into(),
             tokens: 7,
+            usage: None,
         }
     }
 

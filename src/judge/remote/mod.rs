@@ -2,8 +2,9 @@
 //!
 //! Every pair is shown in both orders. Each finished call is a line of a
 //! journal in the job's partial directory before it counts, so a judge that is
-//! killed, stopped or out of tokens repeats none of them.
+//! killed, stopped or out of tokens or money repeats none of them.
 
+mod budget;
 mod client;
 mod journal;
 mod pairs;
@@ -17,12 +18,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use moreline_protocol::artifact::VERDICTS;
-use moreline_protocol::event::{Event, Level, Metrics};
+use moreline_protocol::event::{Event, Level};
 use moreline_protocol::job::Job;
 use moreline_protocol::rows::{Verdict, VerdictRow};
 use moreline_protocol::spec::Judge;
 use serde_json::json;
 
+use self::budget::Budget;
 use self::client::Client;
 use self::journal::{Entry, Journal};
 use self::pairs::Pair;
@@ -31,7 +33,9 @@ use self::secret::Secret;
 use super::JudgeError;
 use super::summary::summarise;
 use crate::config::{Endpoint, Site};
+use crate::engine::Finished;
 use crate::records::write_rows;
+use crate::store::ApiCost;
 
 /// Name of the journal in the partial directory.
 const JOURNAL: &str = "judge-calls.jsonl";
@@ -103,17 +107,17 @@ fn setup(reason: impl Into<String>, hint: impl Into<String>) -> JudgeError {
 }
 
 /// Judges the first response of side A against that of side B for every
-/// prompt, writes the verdicts and returns the metrics.
+/// prompt, writes the verdicts and returns the metrics, and what the calls cost.
 ///
 /// # Errors
-/// Sides that do not match, an endpoint that fails for good, the token limit,
-/// or `cancel`: in each case finished calls are kept for the next run.
+/// Sides that do not match, an endpoint that fails for good, a limit of tokens
+/// or money, or `cancel`: in each case finished calls are kept for the next run.
 pub fn judge_remote(
     job: &Job,
     remote: &Remote,
     cancel: &AtomicBool,
     progress: &dyn Fn(Event),
-) -> Result<Metrics, JudgeError> {
+) -> Result<Finished, JudgeError> {
     let pairs = pairs::read(job, &remote.spec)?;
     let calls = prompt::calls(&remote.model, &remote.spec.criterion, &pairs);
     let path = job.partial_dir.join(JOURNAL);
@@ -154,9 +158,24 @@ pub fn judge_remote(
     }
     let mut metrics = summarise(&remote.spec, &verdicts);
     metrics.insert("calls".into(), json!(calls.len()));
-    let tokens: u64 = done.values().map(|entry| entry.tokens).sum();
-    metrics.insert("tokens".into(), json!(tokens));
-    Ok(metrics)
+    let budget = Budget::new(&remote.endpoint, done.values());
+    metrics.insert("tokens".into(), json!(budget.tokens()));
+    let cost = budget.cost();
+    if let Some(cost) = &cost {
+        tell_cost(cost, progress);
+    }
+    Ok(Finished { metrics, cost })
+}
+
+fn tell_cost(cost: &ApiCost, progress: &dyn Fn(Event)) {
+    let level = match cost.unpriced_calls {
+        0 => Level::Info,
+        _ => Level::Warn,
+    };
+    progress(Event::Log {
+        level,
+        message: format!("the calls cost {cost}"),
+    });
 }
 
 /// The verdict both orders support: a win or a loss only if they agree.

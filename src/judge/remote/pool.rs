@@ -1,15 +1,16 @@
 //! Many calls at once, as many as the endpoint allows.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use moreline_protocol::event::Event;
+use moreline_protocol::event::{Event, Level};
 
 use super::Remote;
+use super::budget::Budget;
 use super::client::{Answer, CallError, Client};
 use super::journal::Entry;
 use super::prompt::{Call, Request};
@@ -28,14 +29,12 @@ struct Shared {
     waiting: Mutex<Vec<(Call, Request)>>,
     /// No further call is begun.
     stop: AtomicBool,
-    /// Tokens used, earlier runs included.
-    spent: AtomicU64,
-    limit: u64,
+    budget: Budget,
 }
 
 impl Shared {
     fn next(&self) -> Option<(Call, Request)> {
-        if self.stop.load(Ordering::Relaxed) || self.spent.load(Ordering::Relaxed) >= self.limit {
+        if self.stop.load(Ordering::Relaxed) || self.budget.is_reached() {
             return None;
         }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,18 +62,17 @@ pub(super) fn run(
     if waiting.is_empty() {
         return Ok(());
     }
-    let spent = done.values().map(|entry| entry.tokens).sum();
     let shared = Arc::new(Shared {
         client: Arc::clone(&remote.client),
         waiting: Mutex::new(waiting.into_iter().map(|(c, r)| (*c, r.clone())).collect()),
         stop: AtomicBool::new(false),
-        spent: AtomicU64::new(spent),
-        limit: remote.endpoint.token_limit.unwrap_or(u64::MAX),
+        budget: Budget::new(&remote.endpoint, done.values()),
     });
     let answers = start(&shared, remote.endpoint.concurrency.max(1));
     let mut reported = None;
     let mut give_up_at = None;
     let mut failure = None;
+    let mut warned = false;
     loop {
         if reported.replace(done.len()) != Some(done.len()) {
             report(progress, done.len(), calls.len());
@@ -92,12 +90,17 @@ pub(super) fn run(
             Err(RecvTimeoutError::Disconnected) => break,
         };
         match answer {
-            Ok(Answer { text, tokens }) => {
+            Ok(answer) => {
+                if answer.usage.is_none() && shared.budget.limits_money() && !warned {
+                    warned = true;
+                    warn_of_unpriced(progress);
+                }
                 let entry = Entry {
                     call,
                     request,
-                    reply: text,
-                    tokens,
+                    reply: answer.text,
+                    tokens: answer.tokens,
+                    usage: answer.usage,
                 };
                 if let Err(error) = record(&entry) {
                     shared.stop.store(true, Ordering::Relaxed);
@@ -120,17 +123,13 @@ fn outcome(
     done: usize,
     total: usize,
 ) -> Result<(), JudgeError> {
-    let spent = shared.spent.load(Ordering::Relaxed);
     match failure {
         _ if done == total => Ok(()),
         Some(error) => Err(error),
-        None if spent >= shared.limit => Err(JudgeError::TokenLimit {
-            spent,
-            limit: shared.limit,
-            done,
-            total,
-        }),
-        None => Err(JudgeError::Stopped { done, total }),
+        None => {
+            let reached = shared.budget.reached(done, total);
+            Err(reached.unwrap_or(JudgeError::Stopped { done, total }))
+        }
     }
 }
 
@@ -151,7 +150,7 @@ fn work(shared: &Shared, answers: &SyncSender<Answered>) {
         let answer = shared.client.ask(&request.body, &shared.stop);
         match &answer {
             Ok(answer) => {
-                shared.spent.fetch_add(answer.tokens, Ordering::Relaxed);
+                shared.budget.add(answer.tokens, answer.usage);
             }
             Err(_) => shared.stop.store(true, Ordering::Relaxed),
         }
@@ -167,6 +166,17 @@ fn report(progress: &dyn Fn(Event), done: usize, total: usize) {
         done: done as u64,
         total: total as u64,
         unit: "calls".into(),
+    });
+}
+
+/// Said once, when it is first seen: a limit that does not work must not do so
+/// in silence.
+fn warn_of_unpriced(progress: &dyn Fn(Event)) {
+    progress(Event::Log {
+        level: Level::Warn,
+        message: "the endpoint does not say how many tokens a call used: `money_limit` does not \
+                  count such calls; `token_limit` estimates them"
+            .into(),
     });
 }
 

@@ -1,4 +1,5 @@
 mod embedded;
+mod money;
 mod remote;
 mod server;
 

@@ -9,6 +9,7 @@ use moreline_protocol::rows::Verdict;
 use super::server::{Received, Reply, Server};
 use super::*;
 use crate::config::{Endpoint, Site};
+use crate::engine::Finished;
 
 const KEY: &str = "sk-very-secret";
 
@@ -27,7 +28,7 @@ fn write_side(input: &Input, ids: impl Iterator<Item = u64>, text: &str) {
     fs::write(&input.path, rows.collect::<String>()).unwrap();
 }
 
-fn endpoint(url: &str) -> Endpoint {
+pub(super) fn endpoint(url: &str) -> Endpoint {
     Endpoint {
         url: url.into(),
         key_env: Some("JUDGE_KEY".into()),
@@ -35,10 +36,14 @@ fn endpoint(url: &str) -> Endpoint {
         timeout_s: 5.0,
         retries: 2,
         token_limit: None,
+        price_in: None,
+        price_out: None,
+        currency: "USD".into(),
+        money_limit: None,
     }
 }
 
-fn remote_job(count: u64) -> (TempDir, Job) {
+pub(super) fn remote_job(count: u64) -> (TempDir, Job) {
     let (dir, job) =
         job(json!({"endpoint": "judge", "judge_model": "big", "criterion": "which is kinder"}));
     write_sides(&job, count);
@@ -59,6 +64,15 @@ fn run_watched(
     cancel: &AtomicBool,
     progress: &dyn Fn(Event),
 ) -> Result<Metrics, JudgeError> {
+    finish(job, endpoint, cancel, progress).map(|finished| finished.metrics)
+}
+
+pub(super) fn finish(
+    job: &Job,
+    endpoint: Endpoint,
+    cancel: &AtomicBool,
+    progress: &dyn Fn(Event),
+) -> Result<Finished, JudgeError> {
     let site = Site {
         endpoint: BTreeMap::from([("judge".into(), endpoint)]),
         ..Site::default()
@@ -68,7 +82,7 @@ fn run_watched(
 }
 
 /// A judge that looks at the texts: for the good one, wherever it stands.
-fn fair(request: &Received) -> Reply {
+pub(super) fn fair(request: &Received) -> Reply {
     let letter = if request.shown().contains("<response_a>\ngood") {
         "A"
     } else {

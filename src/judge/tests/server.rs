@@ -27,6 +27,8 @@ impl Received {
 pub(crate) enum Reply {
     /// A chat completion of this text, costing 10 tokens.
     Text(String),
+    /// The same; of the tokens 8 are the prompt's.
+    Counted(String),
     /// Any status, further header lines, and body.
     Raw(u16, &'static str, String),
     /// Nothing for so long.
@@ -76,13 +78,18 @@ fn serve(
         log.push(request.clone());
         log.len() - 1
     };
+    let completion = |text: String, usage: Value| {
+        let choice = json!({"message": {"role": "assistant", "content": text}});
+        (
+            200,
+            "",
+            json!({"choices": [choice], "usage": usage}).to_string(),
+        )
+    };
     let (status, headers, body) = match answer(&request, before) {
-        Reply::Text(text) => {
-            let completion = json!({
-                "choices": [{"message": {"role": "assistant", "content": text}}],
-                "usage": {"total_tokens": 10},
-            });
-            (200, "", completion.to_string())
+        Reply::Text(text) => completion(text, json!({"total_tokens": 10})),
+        Reply::Counted(text) => {
+            completion(text, json!({"prompt_tokens": 8, "completion_tokens": 2}))
         }
         Reply::Raw(status, headers, body) => (status, headers, body),
         Reply::Hang(time) => return thread::sleep(time),

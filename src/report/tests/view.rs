@@ -90,6 +90,7 @@ fn a_run_tells_what_it_did() {
         key: None,
         seconds: 0.0,
         metrics: None,
+        cost: None,
         error,
     };
     let failure = StageFailure::new("out of memory").with_hint("use less");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use reqwest::blocking::Response;
-use reqwest::header::RANGE;
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderName, IF_RANGE, RANGE};
 
 use super::FetchWatch;
 use super::api::{Api, RemoteFile};
@@ -30,6 +30,9 @@ struct Partial {
     stream: DigestStream,
     bytes: u64,
     file: File,
+    /// What the hub calls the version that the bytes are of; unknown of what an
+    /// earlier process left.
+    etag: Option<String>,
 }
 
 /// How one request ended.
@@ -40,7 +43,7 @@ enum Ended {
 
 impl Api {
     /// Fetches a file to `to`; its digest and size. What an earlier attempt
-    /// left is continued.
+    /// left is continued, if a digest will tell whether it was right.
     pub(super) fn download(
         &self,
         commit: &str,
@@ -52,6 +55,9 @@ impl Api {
             "{}.part",
             to.file_name().unwrap_or_default().display()
         ));
+        if remote.sha256.is_none() && path.exists() {
+            fs::remove_file(&path).at("remove", &path)?;
+        }
         let resumed = path.exists();
         let got = self.download_part(commit, remote, &path, watch)?;
         if self.is_right(remote, got) {
@@ -84,18 +90,17 @@ impl Api {
         watch: &FetchWatch<'_>,
     ) -> Result<(Digest, u64), StoreError> {
         let mut partial = Partial::open(path)?;
-        let mut failures = 0;
+        let (mut failures, mut most) = (0, partial.bytes);
         while partial.bytes < remote.size || failures == 0 && remote.size == 0 {
-            let before = partial.bytes;
             let problem = match self.request(commit, remote, &mut partial, watch)? {
                 Ended::Complete => break,
                 Ended::Broken(problem) => problem,
             };
-            failures = if partial.bytes > before {
-                1
-            } else {
-                failures + 1
+            failures = match partial.bytes > most {
+                true => 1,
+                false => failures + 1,
             };
+            most = most.max(partial.bytes);
             if failures > MAX_FAILURES {
                 return Err(self.error(
                     format!("{} broke off: {problem}", remote.path),
@@ -120,6 +125,9 @@ impl Api {
         let mut request = self.get(&path);
         if partial.bytes > 0 {
             request = request.header(RANGE, format!("bytes={}-", partial.bytes));
+            if let Some(etag) = &partial.etag {
+                request = request.header(IF_RANGE, etag);
+            }
         }
         let response = match request.send() {
             Ok(response) => response,
@@ -134,8 +142,14 @@ impl Api {
             return Ok(Ended::Broken(format!("the hub answered {status}")));
         }
         let response = self.accept(response)?;
-        if partial.bytes > 0 && status != StatusCode::PARTIAL_CONTENT {
+        if status != StatusCode::PARTIAL_CONTENT {
             partial.restart()?;
+        } else if !partial.is_continued_by(&response, remote) {
+            partial.restart()?;
+            return Ok(Ended::Broken("the hub sent another part of it".into()));
+        }
+        if partial.bytes == 0 {
+            partial.etag = strong_etag(&response);
         }
         self.copy(response, remote, partial, watch)
     }
@@ -204,7 +218,18 @@ impl Partial {
             stream,
             bytes,
             file,
+            etag: None,
         })
+    }
+
+    /// True if a partial answer goes on where this ends. Without a digest to check
+    /// the whole by, it has to be of the same version too.
+    fn is_continued_by(&self, response: &Response, remote: &RemoteFile) -> bool {
+        let range = header(response, &CONTENT_RANGE).unwrap_or_default();
+        let follows = first_and_size(range) == Some((self.bytes, remote.size));
+        let etag = strong_etag(response);
+        let is_same = self.bytes == 0 || etag.is_some() && etag == self.etag;
+        follows && (is_same || remote.sha256.is_some())
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
@@ -218,8 +243,26 @@ impl Partial {
         self.file.set_len(0).at("write", &self.path)?;
         self.stream = DigestStream::default();
         self.bytes = 0;
+        self.etag = None;
         Ok(())
     }
+}
+
+fn header<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
+}
+
+/// What tells every byte of a version from those of others.
+fn strong_etag(response: &Response) -> Option<String> {
+    let etag = header(response, &ETAG)?;
+    (!etag.starts_with("W/")).then(|| etag.to_owned())
+}
+
+/// The first byte and the whole size of `bytes FIRST-LAST/SIZE`.
+fn first_and_size(range: &str) -> Option<(u64, u64)> {
+    let (span, size) = range.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, _) = span.split_once('-')?;
+    Some((first.parse().ok()?, size.parse().ok()?))
 }
 
 fn keep(from: &Path, to: &Path, got: (Digest, u64)) -> Result<(Digest, u64), StoreError> {

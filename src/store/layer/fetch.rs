@@ -9,14 +9,12 @@ use std::sync::atomic::Ordering;
 use moreline_protocol::artifact::OutputName;
 
 use super::problem::{LayerProblem, Missed};
-use super::{FetchWatch, Layer, Layers, object_name, record_name};
+use super::{FetchWatch, Layer, Layers, MAX_LISTS, MAX_RECORD, object_name, record_name};
 use crate::digest::{Digest, DigestStream};
 use crate::event::RunEvent;
 use crate::plan::StageKey;
 use crate::store::commit::MAX_DEPTH;
 use crate::store::durable::unique_name;
-use crate::store::lookup::MAX_RECORD;
-use crate::store::object::MAX_MANIFEST;
 use crate::store::{ActionRecord, AtPath, Manifest, ObjectForm, RecordedOutput, Store, StoreError};
 
 /// Bytes asked for at once: what a slow connection brings in seconds.
@@ -67,7 +65,7 @@ impl Layer {
         let bytes = match self.remote.read(&name, MAX_RECORD) {
             Ok(bytes) => bytes,
             Err(Missed::Absent) => return Ok(None),
-            Err(missed) => return Err(missed.of("the record of the stage")),
+            Err(missed) => return Err(missed.of(&format!("the record of the stage, {name},"))),
         };
         let sound = ActionRecord::parse(&bytes)
             .filter(|record| record.key == *sought.key && record.outputs.len() <= MAX_OUTPUTS)
@@ -153,6 +151,7 @@ impl Store {
     ) -> Result<(), LayerProblem> {
         let mut wanted = Vec::new();
         let mut manifests = Vec::new();
+        let mut room = MAX_LISTS;
         for output in record.outputs.values() {
             match output.form {
                 ObjectForm::File => wanted.push(Wanted {
@@ -160,7 +159,8 @@ impl Store {
                     bytes: output.bytes,
                 }),
                 ObjectForm::Directory => {
-                    let (manifest, bytes) = self.manifest_of(layer, output)?;
+                    let (manifest, bytes) = self.manifest_of(layer, output, room)?;
+                    room = room.saturating_sub(bytes.len() as u64);
                     wanted.extend(manifest.entries().iter().map(|entry| Wanted {
                         digest: entry.digest,
                         bytes: entry.size,
@@ -191,21 +191,26 @@ impl Store {
         Ok(())
     }
 
-    /// A directory's manifest and its bytes, from here or from the layer.
+    /// A directory's manifest and its bytes, of which there may be so many, from
+    /// here or from the layer.
     fn manifest_of(
         &self,
         layer: &Layer,
         output: &RecordedOutput,
+        room: u64,
     ) -> Result<(Manifest, Vec<u8>), LayerProblem> {
+        let name = object_name(&output.digest);
+        let what = format!("the list of files {name}");
         if let Ok(manifest) = self.manifest(&output.digest)
             && manifest.digest() == output.digest
         {
             let bytes = manifest.to_bytes();
-            return Ok((manifest, bytes));
+            return match bytes.len() as u64 > room {
+                true => Err(Missed::TooLarge(room).of(&what)),
+                false => Ok((manifest, bytes)),
+            };
         }
-        let what = format!("the list of files {}", output.digest.short());
-        let name = object_name(&output.digest);
-        let bytes = layer.remote.read(&name, MAX_MANIFEST);
+        let bytes = layer.remote.read(&name, room);
         let bytes = bytes.map_err(|missed| missed.of(&what))?;
         if Digest::of(&bytes) != output.digest {
             layer.set_broken(name);

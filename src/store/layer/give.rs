@@ -7,10 +7,9 @@ use std::io::Read;
 use std::sync::atomic::Ordering;
 
 use super::problem::{LayerProblem, Missed};
-use super::{FetchWatch, Layer, Layers, object_name, record_name, warn};
+use super::{FetchWatch, Layer, Layers, MAX_RECORD, object_name, record_name, warn};
 use crate::digest::{Digest, DigestStream};
 use crate::store::durable::read_at_most;
-use crate::store::lookup::MAX_RECORD;
 use crate::store::{ActionRecord, AtPath, ObjectForm, Store, StoreError};
 
 /// Larger objects are sent in parts of this size, in bytes, or of more if there
@@ -211,7 +210,7 @@ fn compare(layer: &Layer, record: &ActionRecord, ours: Vec<u8>) -> Result<Given,
     let theirs = layer.remote.read(&name, MAX_RECORD);
     let theirs = match theirs {
         Ok(bytes) => ActionRecord::parse(&bytes).filter(|theirs| theirs.key == record.key),
-        Err(Missed::WrongSize | Missed::Absent) => None,
+        Err(Missed::TooLarge(_) | Missed::Absent) => None,
         Err(missed) => return Err(missed.into()),
     };
     let Some(theirs) = theirs else {

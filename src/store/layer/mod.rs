@@ -34,6 +34,11 @@ use remote::Remote;
 
 pub use fetch::Sought;
 
+/// Largest record read from a layer, in bytes: parsed it takes many times that.
+const MAX_RECORD: u64 = 16 << 20;
+/// Most bytes of the lists of files of one result.
+const MAX_LISTS: u64 = 64 << 20;
+
 /// Values of the environment variables that the site's layers name. They show
 /// themselves to nobody but the layers.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -44,7 +49,11 @@ impl LayerSecrets {
     pub fn of(layers: &[CacheLayer], lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         let names = layers.iter().flat_map(CacheLayer::variables);
         let found = names.filter_map(|name| Some((name.to_owned(), lookup(name)?)));
-        Self(found.filter(|(_, value)| !value.is_empty()).collect())
+        Self(
+            found
+                .filter(|(_, value)| !value.trim().is_empty())
+                .collect(),
+        )
     }
 
     fn get(&self, name: &str) -> Option<&str> {

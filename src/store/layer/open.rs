@@ -28,12 +28,15 @@ struct Credentials<'a> {
 
 impl<'a> Credentials<'a> {
     fn of(layer: &'a CacheLayer, secrets: &'a LayerSecrets) -> Result<Self, LayerProblem> {
+        if let Some((_, problem)) = layer.half_set() {
+            return Err(LayerProblem::Configured(problem));
+        }
         let value = |name: &'a Option<String>| match name {
             None => Ok(None),
             Some(name) => match secrets.get(name) {
                 Some(value) => Ok(Some(value.trim())),
                 None => Err(LayerProblem::Configured(format!(
-                    "the environment variable `{name}` is not set"
+                    "the environment variable `{name}` is not set, or empty"
                 ))),
             },
         };

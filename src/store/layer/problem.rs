@@ -33,6 +33,8 @@ pub(super) enum Missed {
     Absent,
     /// It is larger, or smaller, than it may be.
     WrongSize,
+    /// It is larger than anything of its kind that is read, in bytes.
+    TooLarge(u64),
     /// There is one already.
     Exists,
     /// The layer cannot say whether there is one already.
@@ -47,6 +49,9 @@ impl Missed {
         match self {
             Self::Absent => LayerProblem::Refused(format!("{what} is gone from it")),
             Self::WrongSize => LayerProblem::Refused(format!("{what} has the wrong size")),
+            Self::TooLarge(max) => {
+                LayerProblem::Refused(format!("{what} is larger than {max} bytes"))
+            }
             Self::Exists | Self::NoCreate => {
                 LayerProblem::Refused(format!("{what} is there already"))
             }

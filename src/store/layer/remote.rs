@@ -58,7 +58,10 @@ impl Remote {
 
     /// The bytes of an object of at most `max`.
     pub(super) fn read(&self, name: &str, max: u64) -> Result<Vec<u8>, Missed> {
-        self.get(name, GetOptions::default(), max)
+        match self.get(name, GetOptions::default(), max) {
+            Err(Missed::WrongSize) => Err(Missed::TooLarge(max)),
+            other => other,
+        }
     }
 
     /// Exactly these bytes of an object.
