@@ -22,6 +22,10 @@ CONFIG = {
     "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True,
     "hidden_act": "silu",
 }
+TOKENIZER = {
+    "version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"},
+    "model": {"type": "WordLevel", "vocab": {"<unk>": 0, "hello": 1}, "unk_token": "<unk>"},
+}
 
 
 class Project:
@@ -35,6 +39,7 @@ class Project:
         self.write("pairs.jsonl", json.dumps(PAIR) + "\n")
         self.write("prompts.jsonl", '{"prompt":"Say hello."}\n')
         self.write("model/config.json", json.dumps(CONFIG))
+        self.write("model/tokenizer.json", json.dumps(TOKENIZER))
         write_weights(self.root / "model/model.safetensors", weights)
         self.set_up()
 
