@@ -1,6 +1,7 @@
 //! The lock file beside an experiment: which bytes its hub models are.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +56,10 @@ struct LockFile {
 impl ModelLock {
     /// Reads the lock file of an experiment; empty if there is none.
     pub fn of(experiment: &Path) -> Result<Self, StoreError> {
-        let path = experiment.with_extension("moreline-lock");
+        Self::read(experiment.with_extension("moreline-lock"))
+    }
+
+    fn read(path: PathBuf) -> Result<Self, StoreError> {
         let bytes = match read_at_most(&path, MAX_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -89,9 +93,13 @@ impl ModelLock {
         self.models.get(&model.to_string())
     }
 
-    /// Pins a model and writes the file.
+    /// Pins a model and writes the file. What other runs pinned since it was
+    /// read stays, of this model too: both then compute with the same bytes.
     pub fn pin(&mut self, model: &HubModel, pinned: PinnedModel) -> Result<(), StoreError> {
-        self.models.insert(model.to_string(), pinned);
+        let _turn = self.turn()?;
+        let there = Self::read(self.path.clone())?;
+        self.models.extend(there.models);
+        self.models.entry(model.to_string()).or_insert(pinned);
         let file = LockFile {
             version: VERSION,
             models: self.models.clone(),
@@ -99,5 +107,58 @@ impl ModelLock {
         let mut bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
         bytes.push(b'\n');
         replace(&self.path, &bytes, true)
+    }
+
+    /// A lock on the file's directory, held until it is dropped: the file itself
+    /// is replaced, and one more beside the experiment would be in the way.
+    fn turn(&self) -> Result<File, StoreError> {
+        let dir = match self.path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        };
+        let dir_file = File::open(dir).at("open", dir)?;
+        dir_file.lock().at("lock", dir)?;
+        Ok(dir_file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pinned(commit: &str) -> PinnedModel {
+        PinnedModel {
+            commit: commit.into(),
+            files: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn runs_that_pin_at_once_lose_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let experiment = dir.path().join("e.toml");
+        let model = |name: &str| HubModel {
+            repo: format!("org/{name}"),
+            revision: "main".into(),
+        };
+        let threads: Vec<_> = (0..16)
+            .map(|number| {
+                let mut lock = ModelLock::of(&experiment).unwrap();
+                let (own, shared) = (model(&format!("m{number}")), model("shared"));
+                std::thread::spawn(move || {
+                    lock.pin(&own, pinned(&format!("{number:x}"))).unwrap();
+                    lock.pin(&shared, pinned(&format!("{number:x}"))).unwrap();
+                    lock.get(&shared).unwrap().commit.clone()
+                })
+            })
+            .collect();
+        let shared: Vec<String> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+        let found = ModelLock::of(&experiment).unwrap();
+        for number in 0..16 {
+            let own = found.get(&model(&format!("m{number}"))).unwrap();
+            assert_eq!(own.commit, format!("{number:x}"));
+        }
+        let first = &found.get(&model("shared")).unwrap().commit;
+        assert!(shared.iter().all(|commit| commit == first), "{shared:?}");
     }
 }
