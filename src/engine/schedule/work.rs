@@ -172,7 +172,9 @@ impl<'c> Scheduler<'c> {
                 self.memory.end(index);
                 self.devices.extend(device);
                 self.nodes[index].seconds = seconds;
-                if let TaskEnd::Done { record, ran: true } = &*end {
+                if let TaskEnd::Done { record, ran: true } = &*end
+                    && !self.is_tainted(index)
+                {
                     uploads.give(record);
                 }
                 self.over(index, *end);
@@ -181,9 +183,17 @@ impl<'c> Scheduler<'c> {
         }
     }
 
+    /// True if something that a stage took was found damaged while it was at work.
+    fn is_tainted(&self, index: usize) -> bool {
+        self.nodes[index].tainted.load(Ordering::Relaxed)
+    }
+
     fn over(&mut self, index: usize, end: TaskEnd) {
+        let is_tainted = self.is_tainted(index);
         let node = &mut self.nodes[index];
-        let is_stale = std::mem::take(&mut node.stale) | node.tainted.load(Ordering::Relaxed);
+        // Committed just before the damage was found: it is computed all the same.
+        node.forced |= is_tainted && matches!(end, TaskEnd::Done { ran: true, .. });
+        let is_stale = std::mem::take(&mut node.stale) | is_tainted;
         if is_stale && !matches!(end, TaskEnd::Stopped) {
             return self.look_again(index);
         }

@@ -137,6 +137,10 @@ impl Task<'_> {
         if let Some(earlier) = earlier {
             self.compare(&earlier, &record);
         }
+        // As late as can be: what is committed is believed.
+        if self.tainted.load(Ordering::Relaxed) {
+            return Err(Halt::Tainted);
+        }
         store.commit(&record)?;
         store.remove_partial(key)?;
         Ok(TaskEnd::Done { record, ran: true })
@@ -160,9 +164,6 @@ impl Task<'_> {
         } else {
             self.in_engine(&job)?
         };
-        if self.tainted.load(Ordering::Relaxed) {
-            return Err(Halt::Tainted);
-        }
         self.check_sources()?;
         if let Some(name) = not_a_number(&computed.metrics) {
             return Err(self.fail(format!("metric `{name}` is not a number (NaN or infinite)")));
