@@ -228,14 +228,19 @@ impl<'a> Expansion<'a> {
     }
 
     fn cell_name(&self, base: &str, values: &[(usize, usize)]) -> String {
-        if values.is_empty() {
-            return base.to_owned();
-        }
-        let values: Vec<&str> = values
-            .iter()
-            .map(|(axis, value)| self.matrix.axes[*axis].values[*value].0.as_str())
-            .collect();
-        format!("{base}:{}", values.join(","))
+        let values = values.iter();
+        let values = values.map(|(axis, value)| &*self.matrix.axes[*axis].values[*value].0);
+        name_in_cell(base, values)
+    }
+}
+
+/// The name of a stage in a cell of the matrix, `eval:more,7`; without values the
+/// stage's own.
+pub fn name_in_cell<'a>(base: &str, values: impl Iterator<Item = &'a str>) -> String {
+    let values: Vec<&str> = values.collect();
+    match values[..] {
+        [] => base.to_owned(),
+        _ => format!("{base}:{}", values.join(",")),
     }
 }
 

@@ -43,6 +43,7 @@ pub use experiment::{Experiment, HubFile, ModelDecl, ModelSource, Referent, Rows
 pub use format::format;
 pub(crate) use hub::parse_file as hub_file;
 pub use load::{LoadOptions, Loaded, load, load_site, read, read_site};
+pub use matrix::name_in_cell;
 pub use place::Place;
 pub use schema::{schema, site_schema};
 pub use site::{CacheLayer, Endpoint, LayerMode, LayerPlace, Limits, Site};

@@ -91,12 +91,12 @@ impl<'a> Session<'a> {
         sources::find(&self.graph, wanted, &self.store, &self.pins)
     }
 
-    /// Every stage with its state, in running order.
+    /// Every stage with its state, each after what it depends on.
     pub(super) fn look(&self) -> Result<Vec<Seen>, EngineError> {
         self.look_at(&Chosen::all(self.graph.order().len()))
     }
 
-    /// The chosen stages with their states, in running order.
+    /// The chosen stages with their states, each after what it depends on.
     pub(super) fn look_at(&self, chosen: &Chosen) -> Result<Vec<Seen>, EngineError> {
         self.look_with(chosen, &self.sources(&chosen.wanted))
     }

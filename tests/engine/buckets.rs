@@ -155,8 +155,8 @@ fn half_of_the_credentials_is_none() {
     assert!(server.bucket.requests.lock().unwrap().is_empty());
 }
 
-/// The bucket takes nothing for now: all stages are computed all the same, one
-/// after the other on one device, and the run ends once the bucket has everything.
+/// While the bucket answers nothing, all stages are computed, one after the other
+/// on one device; once it answers, it is given everything, and the run ends.
 #[test]
 fn stages_go_on_while_results_are_being_sent() {
     let server = Server::start();

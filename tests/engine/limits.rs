@@ -51,6 +51,17 @@ fn change(fixture: &mut Fixture, seed: u64) {
     }
 }
 
+/// Two stages that held 400 of 1,000 MB when they last ran, and are to run again.
+fn known() -> Fixture {
+    let mut fixture = two_roots(&["cpu", "cpu"]);
+    limit(&mut fixture, 1000);
+    peaks(&fixture, 400);
+    // Nothing is known of them yet: each runs alone.
+    assert!(!overlap(&fixture));
+    change(&mut fixture, 1);
+    fixture
+}
+
 #[test]
 fn a_device_named_twice_takes_two_stages_at_once() {
     let fixture = two_roots(&["cuda:0", "cuda:0"]);
@@ -65,12 +76,7 @@ fn a_device_named_once_takes_one_stage_at_a_time() {
 
 #[test]
 fn stages_share_memory_by_what_they_held_when_they_last_ran() {
-    let mut fixture = two_roots(&["cpu", "cpu"]);
-    limit(&mut fixture, 1000);
-    peaks(&fixture, 400);
-    // Nothing is known of them: each runs alone.
-    assert!(!overlap(&fixture));
-    change(&mut fixture, 1);
+    let mut fixture = known();
     peaks(&fixture, 600);
     must_meet(&fixture);
     assert!(overlap(&fixture));
@@ -83,11 +89,7 @@ fn stages_share_memory_by_what_they_held_when_they_last_ran() {
 
 #[test]
 fn a_stage_that_never_ran_may_need_as_much_as_the_largest_of_its_kind() {
-    let mut fixture = two_roots(&["cpu", "cpu"]);
-    limit(&mut fixture, 1000);
-    peaks(&fixture, 400);
-    assert!(!overlap(&fixture));
-    change(&mut fixture, 1);
+    let mut fixture = known();
     for (index, name) in ["rm-b", "gen-b"].into_iter().enumerate() {
         fixture.experiment.stages[index].name = name.into();
     }

@@ -74,6 +74,17 @@ pub fn rewards(embeddings_rh: &Tensor, score: &Tensor) -> Tensor {
     embeddings_rh.matmul(&score.view([-1, 1])).squeeze_dim(1)
 }
 
+/// The values of each group, of which it has so many.
+pub fn by_group(values: &[f64], counts: impl Iterator<Item = usize>) -> Vec<Vec<f64>> {
+    let mut rest = values;
+    let take = |count| {
+        let (own, others) = rest.split_at(count);
+        rest = others;
+        own.to_vec()
+    };
+    counts.map(take).collect()
+}
+
 /// An fp32 tensor's elements as f64.
 pub fn to_vec(tensor: &Tensor) -> Vec<f64> {
     let flat = tensor

@@ -1,6 +1,6 @@
 //! fp32 masters to bf16 copies.
 
-use tch::{Kind, Tensor, no_grad};
+use tch::{Kind, Tensor};
 use torch_ext_sys::{round_dithered, round_dithered_by_operators};
 
 use crate::common::device;
@@ -36,7 +36,7 @@ fn an_element_goes_to_one_of_its_two_neighbours() {
     );
     let same = |a: &Tensor, b: &Tensor| (a.sign() - b.sign()).abs().max().double_value(&[]);
     assert_eq!(same(&found, &x), 0.0);
-    // Elsewhere the nearer neighbour is the likelier one, by the distance.
+    // Where they lie anywhere between two neighbours, half of them go up.
     let up = (found.abs() - x.abs()).gt(0.0).to_kind(Kind::Float);
     let share = up.mean(Kind::Double).double_value(&[]);
     assert!((share - 0.5).abs() < 0.01, "{share}");
@@ -95,6 +95,7 @@ fn the_operators_of_other_devices_give_the_same_bits() {
 fn the_number_of_threads_changes_nothing() {
     let x = spread(300_000);
     let whole = dithered(&x);
-    let parts = no_grad(|| dithered(&x.narrow(0, 0, 1000).contiguous()));
-    assert_eq!(whole.narrow(0, 0, 1000), parts);
+    // So few are one thread's work.
+    let part = dithered(&x.narrow(0, 0, 1000).contiguous());
+    assert_eq!(whole.narrow(0, 0, 1000), part);
 }

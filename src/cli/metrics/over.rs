@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Row;
 use crate::cli::error::CliError;
-use crate::config::closest;
+use crate::config::{closest, name_in_cell};
 use crate::engine::Measured;
 
 /// Level of the intervals.
@@ -50,7 +50,7 @@ pub(super) fn means(rows: Vec<Row>, variable: &str) -> Result<Vec<Row>, CliError
         }
         let values = averaged(&members);
         let stage = members.into_iter().next().map(|(stage, _)| Measured {
-            stage: named(&key),
+            stage: name_in_cell(&key.stage, key.cell.iter().map(|(_, value)| value.as_str())),
             cell: key.cell,
             ..stage
         });
@@ -85,15 +85,6 @@ fn key(stage: &Measured, variable: &str) -> Key {
 
 fn varies(stage: &Measured, variable: &str) -> bool {
     stage.cell.iter().any(|(name, _)| name == variable)
-}
-
-/// The stage's name with what is left of its cell.
-fn named(key: &Key) -> String {
-    let values: Vec<&str> = key.cell.iter().map(|(_, value)| value.as_str()).collect();
-    match values[..] {
-        [] => key.stage.clone(),
-        _ => format!("{}:{}", key.stage, values.join(",")),
-    }
 }
 
 fn averaged(members: &[Row]) -> BTreeMap<String, Value> {

@@ -73,6 +73,7 @@ impl RunFile {
     pub(super) fn goes_on(&self) -> bool {
         self.finished.is_none() && (self.host != host() || is_alive(self.pid, self.process_started))
     }
+
     /// True for an unfinished run of another host of which nothing was heard for
     /// long: whether it goes on cannot be told from here.
     pub(super) fn is_silent(&self, dir: &Path) -> bool {

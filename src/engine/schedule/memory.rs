@@ -1,6 +1,6 @@
 //! Memory for workers on the CPU: which stage may start beside others.
 //!
-//! Stages start in running order, each once what it is expected to hold fits
+//! Stages start in the scheduler's sequence, each once what it is expected to hold fits
 //! beside what the running ones hold. One that does not fit waits, and a later
 //! one may overtake it only if it fits beside the waiting one as well, together
 //! with all that overtook before. So the waiting stage starts when those are
@@ -44,7 +44,7 @@ impl Memory {
         self.limit
     }
 
-    /// Begins a look through the queue, in running order.
+    /// Begins a look through the queue, in the scheduler's sequence.
     pub(super) fn look(&mut self) {
         self.ahead = None;
     }

@@ -25,8 +25,8 @@ use memory::Memory;
 use node::{Node, Phase};
 use peaks::Peaks;
 
-/// Runs the wanted stages; their summaries, in running order. `prepare` is
-/// called once, before the first stage is computed.
+/// Runs the wanted stages; their summaries, each after what it depends on.
+/// `prepare` is called once, before the first stage is computed.
 pub(super) fn run(
     context: &Context<'_>,
     chosen: &Chosen,

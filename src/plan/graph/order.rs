@@ -15,8 +15,7 @@ pub(super) fn order(
     graph: &DiGraph<usize, ()>,
     experiment: &Experiment,
 ) -> Result<Vec<usize>, GraphError> {
-    let count = |node| graph.neighbors_directed(node, Direction::Incoming).count();
-    let mut waiting: Vec<usize> = graph.node_indices().map(count).collect();
+    let mut waiting = dependencies(graph);
     let ready = (0..waiting.len()).filter(|&index| waiting[index] == 0);
     let mut ready: BinaryHeap<_> = ready.map(Reverse).collect();
     let mut order = Vec::with_capacity(waiting.len());
@@ -42,14 +41,7 @@ pub(super) fn chains(graph: &DiGraph<usize, ()>, order: &[usize]) -> Vec<usize> 
     for (at, &index) in order.iter().enumerate() {
         place[index] = at;
     }
-    let count = |&index: &usize| {
-        let node = NodeIndex::new(index);
-        graph.neighbors_directed(node, Direction::Incoming).count()
-    };
-    let mut waiting = vec![0; order.len()];
-    for index in order {
-        waiting[*index] = count(index);
-    }
+    let mut waiting = dependencies(graph);
     let roots = order.iter().rev().copied();
     let mut stack: Vec<usize> = roots.filter(|&index| waiting[index] == 0).collect();
     let mut chains = Vec::with_capacity(order.len());
@@ -66,6 +58,12 @@ pub(super) fn chains(graph: &DiGraph<usize, ()>, order: &[usize]) -> Vec<usize> 
         stack.extend(possible);
     }
     chains
+}
+
+/// How many stages each takes something from.
+fn dependencies(graph: &DiGraph<usize, ()>) -> Vec<usize> {
+    let count = |node| graph.neighbors_directed(node, Direction::Incoming).count();
+    graph.node_indices().map(count).collect()
 }
 
 /// Names along one circle, the first repeated at the end.

@@ -1,6 +1,7 @@
 //! Means over seeds of what was measured of reward models.
 
 use moreline_protocol::spec::StageKind;
+use moreline_stats::describe;
 use moreline_stats::interval::of_mean;
 
 use super::super::input::ReportStage;
@@ -8,6 +9,7 @@ use super::super::model::{Align, BarSeries, Bars, Block, Chart, Estimate, Figure
 use super::super::number;
 use super::Source;
 use super::rewards::all_sets;
+use crate::config::name_in_cell;
 
 /// The matrix variable whose values are repetitions.
 const SEED: &str = "seed";
@@ -70,11 +72,7 @@ fn repeated<'a>(stages: &[&'a ReportStage]) -> Vec<Repeated<'a>> {
 /// A stage's name without its seed: `evaluate:more` of `evaluate:more,0`.
 fn common_name(stage: &ReportStage) -> String {
     let others = stage.cell.iter().filter(|(name, _)| name != SEED);
-    let values: Vec<&str> = others.map(|(_, value)| value.as_str()).collect();
-    match values[..] {
-        [] => stage.base.clone(),
-        _ => format!("{}:{}", stage.base, values.join(",")),
-    }
+    name_in_cell(&stage.base, others.map(|(_, value)| value.as_str()))
 }
 
 /// The mean of a figure; its interval if it was found more than once.
@@ -84,12 +82,9 @@ fn mean(group: &Repeated<'_>, path: &[&str]) -> Option<Estimate> {
         .iter()
         .filter_map(|stage| stage.number(path))
         .collect();
-    if values.is_empty() {
-        return None;
-    }
     let interval = of_mean(&values, LEVEL).ok();
     Some(Estimate {
-        value: values.iter().sum::<f64>() / values.len() as f64,
+        value: describe::mean(&values).ok()?,
         low: interval.map(|bounds| bounds.lower),
         high: interval.map(|bounds| bounds.upper),
     })

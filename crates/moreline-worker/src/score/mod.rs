@@ -17,7 +17,7 @@ pub use stage::{judge, score};
 
 use crate::batch::{Group, Packed, micro};
 use crate::error::WorkerError;
-use crate::head::{PoolPlan, rewards, to_vec};
+use crate::head::{PoolPlan, by_group, rewards, to_vec};
 use crate::model::{Head, LoadedModel, compute_kind};
 use crate::network;
 use crate::text::{RewardText, Sequence};
@@ -96,13 +96,7 @@ impl RewardModel {
                 "the reward model's weights hold NaN or infinity; train it again with a lower `lr`",
             ));
         }
-        let mut rest = flat.as_slice();
-        let take = |group: &Group| {
-            let (own, others) = rest.split_at(group.lengths.len());
-            rest = others;
-            own.to_vec()
-        };
-        Ok(groups.iter().map(take).collect())
+        Ok(by_group(&flat, groups.iter().map(|g| g.lengths.len())))
     }
 }
 

@@ -10,7 +10,7 @@ use super::watch::Figures;
 use crate::batch::{Group, Packed, micro};
 use crate::error::WorkerError;
 use crate::evaluate::{Compared, Reader, Row};
-use crate::head::{PoolPlan, rewards, to_vec};
+use crate::head::{PoolPlan, by_group, rewards, to_vec};
 use crate::labels::{Examples, LabelPlan, Labelled};
 use crate::lm_head::log_probabilities;
 use crate::stage::context::Context;
@@ -112,13 +112,7 @@ fn rewards_of(core: &Core<'_>, compute: &RewardCompute<'_>, groups: &[&Group]) -
             &weights.compute[decoder.head_index()],
         ))
     });
-    let mut rest = flat.as_slice();
-    let take = |group: &&Group| {
-        let (own, others) = rest.split_at(group.lengths.len());
-        rest = others;
-        own.to_vec()
-    };
-    groups.iter().map(take).collect()
+    by_group(&flat, groups.iter().map(|g| g.lengths.len()))
 }
 
 /// Loss and perplexity of each set, and the mean loss over sets.

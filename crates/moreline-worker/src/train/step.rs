@@ -11,7 +11,7 @@ use super::weighting::{ScoredRow, StepWeights, Weighting};
 use super::weights::TrainWeights;
 use crate::batch::{Group, Packed, micro};
 use crate::error::WorkerError;
-use crate::head::{PoolPlan, rewards, to_vec};
+use crate::head::{PoolPlan, by_group, rewards, to_vec};
 use crate::loss::{Group as Ranked, GroupLoss, Ranking, ranking_loss};
 use crate::model::Decoder;
 
@@ -210,14 +210,8 @@ impl RewardCompute<'_> {
     ) -> Vec<Vec<f64>> {
         let score = weights.compute[self.decoder.head_index()].detach();
         let flat = to_vec(&rewards(&micro.embeddings.detach(), &score));
-        let mut rest = flat.as_slice();
         let rows = batch[micro.rows.clone()].iter();
-        rows.map(|row| {
-            let (own, others) = rest.split_at(row.scores.len());
-            rest = others;
-            own.to_vec()
-        })
-        .collect()
+        by_group(&flat, rows.map(|row| row.scores.len()))
     }
 
     /// Losses of a micro-batch's rows, in closed form from the rewards, yet

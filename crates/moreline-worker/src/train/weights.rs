@@ -100,8 +100,7 @@ impl TrainWeights {
         // `to_kind` of the same dtype shares the storage.
         let master = flat.to_kind(if on { Kind::Float } else { kind });
         drop(flat);
-        let compute = master.detach().to_kind(kind);
-        let mut compute = compute.set_requires_grad(on);
+        let mut compute = master.detach().to_kind(kind).set_requires_grad(on);
         if on && kind == Kind::BFloat16 {
             torch_ext_sys::round_dithered(&master, &mut compute);
         }
