@@ -4,7 +4,7 @@
     reason = "cargo speaks to build scripts so"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn main() {
     println!("cargo:rerun-if-changed=src");
@@ -21,6 +21,8 @@ fn main() {
     cc::Build::new()
         .cpp(true)
         .std("c++17")
+        // Without it `at::parallel_for` runs its body on one thread.
+        .flag("-fopenmp")
         .warnings(false)
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .flag(format!("-isystem{}", include.display()))
@@ -37,6 +39,17 @@ fn main() {
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");
+    println!("cargo:rustc-link-lib={}", openmp(&lib));
     // Programs that link this crate need the run path as well.
     println!("cargo:lib={}", lib.display());
+}
+
+/// The OpenMP that libtorch brings: another one would have threads of its own
+/// beside those of libtorch.
+fn openmp(lib: &Path) -> String {
+    let names = std::fs::read_dir(lib).into_iter().flatten().flatten();
+    names
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .find(|name| name.starts_with("libgomp"))
+        .map_or_else(|| "gomp".into(), |name| format!("dylib:+verbatim={name}"))
 }

@@ -39,6 +39,7 @@ unsafe extern "C" {
     fn moreline_set_float32_matmul_precision(precision: *const c_char) -> c_int;
     fn moreline_set_deterministic(on: c_int) -> c_int;
     fn moreline_load_cuda() -> c_int;
+    fn moreline_kernel_threads() -> c_int;
     fn moreline_libtorch_version() -> *const c_char;
     fn moreline_cpu_capability() -> *const c_char;
     fn moreline_keep_large_blocks();
@@ -180,6 +181,13 @@ pub fn load_cuda() -> Result<(), Error> {
     check(unsafe { moreline_load_cuda() })
 }
 
+/// The threads that the kernels of this crate are spread over: those of libtorch,
+/// or 1 where the crate was compiled without OpenMP.
+pub fn kernel_threads() -> usize {
+    // SAFETY: no pointers; the loop's body counts and throws nothing.
+    usize::try_from(unsafe { moreline_kernel_threads() }).unwrap_or(1)
+}
+
 /// Version of the libtorch this program was compiled with, for example `2.13.0`.
 pub fn libtorch_version() -> String {
     // SAFETY: a static NUL-terminated string.
@@ -251,6 +259,14 @@ mod tests {
         let expected = Tensor::from_slice(&[1.0f32 * 0.999 - 0.1, -2.0 * 0.999 + 0.1]);
         assert!((p - expected).abs().max().double_value(&[]) < 1e-6);
         assert_eq!(m.kind(), Kind::Float);
+    }
+
+    #[test]
+    fn kernels_are_spread_over_the_threads_of_libtorch() {
+        for threads in [1, 3] {
+            tch::set_num_threads(threads);
+            assert_eq!(kernel_threads(), threads as usize);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@
 #include <dlfcn.h>
 #include <malloc.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
@@ -133,6 +134,13 @@ int moreline_load_cuda() {
       throw std::runtime_error(reason ? reason : "libtorch_cuda.so does not load");
     }
   });
+}
+
+// The threads that loops of this library are spread over.
+int moreline_kernel_threads() {
+  std::atomic<int> threads{0};
+  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t, std::int64_t) { ++threads; });
+  return threads;
 }
 
 const char* moreline_libtorch_version() { return TORCH_VERSION; }
