@@ -32,6 +32,7 @@ fn main() {
         ))
         .file("src/shim.cpp")
         .file("src/fused.cpp")
+        .file("src/rowwise.cpp")
         .file("src/attention.cpp")
         .file("src/rounding.cpp")
         .compile("torch_ext_shim");

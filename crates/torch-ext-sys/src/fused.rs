@@ -3,7 +3,7 @@
 //! tch's own operators do: shapes are fixed by the model before any loop.
 
 use std::ffi::c_int;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 
 use tch::Tensor;
 use torch_sys::C_tensor;
@@ -34,6 +34,20 @@ unsafe extern "C" {
         result: *mut *mut C_tensor,
     ) -> c_int;
     fn moreline_swiglu(gate_up: *const C_tensor, result: *mut *mut C_tensor) -> c_int;
+    fn moreline_rms_norm_linear(
+        x: *const C_tensor,
+        norm: *const C_tensor,
+        eps: f64,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        result: *mut *mut C_tensor,
+    ) -> c_int;
+    fn moreline_swiglu_linear(
+        gate_up: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        result: *mut *mut C_tensor,
+    ) -> c_int;
 }
 
 fn made(call: impl FnOnce(*mut *mut C_tensor) -> c_int) -> Tensor {
@@ -56,6 +70,39 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
 pub fn swiglu(gate_up: &Tensor) -> Tensor {
     // SAFETY: a live tensor, read during the call; one result.
     made(|result| unsafe { moreline_swiglu(gate_up.as_ptr(), result) })
+}
+
+/// A projection's weight `[out, in]` and bias `[out]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Projection<'a> {
+    /// `[out, in]`.
+    pub weight: &'a Tensor,
+    /// `[out]`, if there is one.
+    pub bias: Option<&'a Tensor>,
+}
+
+impl Projection<'_> {
+    fn bias(&self) -> *const C_tensor {
+        self.bias.map_or(null(), |bias| bias.as_ptr())
+    }
+}
+
+/// `projection` of [`rms_norm`]: `[T, out]`, to the same bits as in two steps,
+/// gradients included; but what is between them is not kept for the backward
+/// pass, which computes it anew (as in arXiv 2205.05198).
+pub fn rms_norm_linear(x: &Tensor, norm: &Tensor, eps: f64, projection: Projection<'_>) -> Tensor {
+    let (weight, bias) = (projection.weight.as_ptr(), projection.bias());
+    // SAFETY: live tensors, or null for the bias, read during the call; one result.
+    made(|result| unsafe {
+        moreline_rms_norm_linear(x.as_ptr(), norm.as_ptr(), eps, weight, bias, result)
+    })
+}
+
+/// `projection` of [`swiglu`], likewise.
+pub fn swiglu_linear(gate_up: &Tensor, projection: Projection<'_>) -> Tensor {
+    let (weight, bias) = (projection.weight.as_ptr(), projection.bias());
+    // SAFETY: as above.
+    made(|result| unsafe { moreline_swiglu_linear(gate_up.as_ptr(), weight, bias, result) })
 }
 
 /// How the T tokens of a batch attend.
@@ -91,4 +138,92 @@ pub fn tree_attention(qkv: &Tensor, plan: &TreePlan<'_>) -> Tensor {
     };
     // SAFETY: live tensors behind a plan that outlives the call; one result.
     made(|result| unsafe { moreline_tree_attention(qkv.as_ptr(), &raw, result) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    const TOKENS: i64 = 150;
+
+    /// Pseudo-random values in ±1, a leaf that wants a gradient.
+    fn leaf(shape: &[i64], seed: i64, kind: Kind) -> Tensor {
+        let count: i64 = shape.iter().product();
+        let value = |i: i64| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
+        let values: Vec<f32> = (0..count).map(value).collect();
+        let tensor = Tensor::from_slice(&values).view(shape).to_kind(kind);
+        tensor.set_requires_grad(true)
+    }
+
+    /// Asserts that `two` steps and `one` give the same bits, as do the gradients
+    /// of those `leaves` that want one.
+    fn assert_same(two: &Tensor, one: &Tensor, leaves: &[&Tensor]) {
+        assert!(two.equal(one), "results");
+        let wanted: Vec<&Tensor> = leaves
+            .iter()
+            .copied()
+            .filter(|t| t.requires_grad())
+            .collect();
+        let grad = leaf(&two.size(), 9, two.kind()).detach();
+        let expected = crate::grad(&[two], &[&grad], &wanted).unwrap();
+        let found = crate::grad(&[one], &[&grad], &wanted).unwrap();
+        for (place, (expected, found)) in expected.iter().zip(&found).enumerate() {
+            let (expected, found) = (expected.as_ref().unwrap(), found.as_ref().unwrap());
+            assert_eq!(expected.kind(), found.kind());
+            assert!(expected.equal(found), "gradient {place}");
+        }
+    }
+
+    #[test]
+    fn a_norm_and_a_projection_are_one_as_in_two_steps() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            for (biased, frozen) in [(false, false), (true, false), (true, true)] {
+                let (x, norm) = (leaf(&[TOKENS, 48], 1, kind), leaf(&[48], 2, kind));
+                let weight = leaf(&[40, 48], 3, kind).set_requires_grad(!frozen);
+                let bias = biased.then(|| leaf(&[40], 4, kind).set_requires_grad(!frozen));
+                let two = rms_norm(&x, &norm, 1e-5).linear(&weight, bias.as_ref());
+                let projection = Projection {
+                    weight: &weight,
+                    bias: bias.as_ref(),
+                };
+                let one = rms_norm_linear(&x, &norm, 1e-5, projection);
+                let mut leaves = vec![&x, &norm, &weight];
+                leaves.extend(&bias);
+                assert_same(&two, &one, &leaves);
+            }
+        }
+    }
+
+    #[test]
+    fn a_gated_product_and_a_projection_are_one_as_in_two_steps() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            for (biased, frozen) in [(false, false), (true, false), (false, true)] {
+                let gate_up = leaf(&[TOKENS, 96], 1, kind);
+                let weight = leaf(&[40, 48], 3, kind).set_requires_grad(!frozen);
+                let bias = biased.then(|| leaf(&[40], 4, kind));
+                let two = swiglu(&gate_up).linear(&weight, bias.as_ref());
+                let projection = Projection {
+                    weight: &weight,
+                    bias: bias.as_ref(),
+                };
+                let one = swiglu_linear(&gate_up, projection);
+                let mut leaves = vec![&gate_up, &weight];
+                leaves.extend(&bias);
+                assert_same(&two, &one, &leaves);
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_backward_pass_nothing_wants_a_gradient() {
+        let weight = leaf(&[40, 48], 3, Kind::Float);
+        let projection = Projection {
+            weight: &weight,
+            bias: None,
+        };
+        let gate_up = Tensor::ones([TOKENS, 96], (Kind::Float, Device::Cpu));
+        let y = tch::no_grad(|| swiglu_linear(&gate_up, projection));
+        assert!(!y.requires_grad());
+    }
 }

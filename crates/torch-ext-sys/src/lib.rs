@@ -11,7 +11,9 @@ use torch_sys::C_tensor;
 mod fused;
 mod rounding;
 
-pub use fused::{TreePlan, rms_norm, swiglu, tree_attention};
+pub use fused::{
+    Projection, TreePlan, rms_norm, rms_norm_linear, swiglu, swiglu_linear, tree_attention,
+};
 pub use rounding::{round_dithered, round_dithered_by_operators};
 
 unsafe extern "C" {

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -48,6 +49,10 @@ std::vector<at::Tensor> collect(at::Tensor* const* tensors, std::size_t count) {
   list.reserve(count);
   for (std::size_t i = 0; i < count; ++i) list.push_back(*tensors[i]);
   return list;
+}
+
+std::optional<at::Tensor> optional(const at::Tensor* tensor) {
+  return tensor ? std::optional<at::Tensor>(*tensor) : std::nullopt;
 }
 
 }  // namespace
@@ -108,6 +113,22 @@ int moreline_rms_norm(const at::Tensor* x, const at::Tensor* weight, double eps,
 
 int moreline_swiglu(const at::Tensor* gate_up, at::Tensor** result) {
   return guarded([&] { *result = new at::Tensor(moreline::swiglu(*gate_up)); });
+}
+
+int moreline_rms_norm_linear(const at::Tensor* x, const at::Tensor* norm, double eps,
+                             const at::Tensor* weight, const at::Tensor* bias,
+                             at::Tensor** result) {
+  return guarded([&] {
+    *result = new at::Tensor(
+        moreline::rms_norm_linear(*x, *norm, eps, *weight, optional(bias)));
+  });
+}
+
+int moreline_swiglu_linear(const at::Tensor* gate_up, const at::Tensor* weight,
+                           const at::Tensor* bias, at::Tensor** result) {
+  return guarded([&] {
+    *result = new at::Tensor(moreline::swiglu_linear(*gate_up, *weight, optional(bias)));
+  });
 }
 
 // "highest", "high" or "medium".

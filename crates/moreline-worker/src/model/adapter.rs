@@ -11,6 +11,7 @@ use moreline_protocol::spec::Lora;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor, no_grad};
+use torch_ext_sys::Projection;
 
 use super::Decoder;
 use super::layout::{Segment, View};
@@ -60,6 +61,14 @@ impl Weight {
             None => y,
             Some(LowRank { a, b }) => y.addmm(&x.linear(a, None::<&Tensor>), &b.tr()),
         }
+    }
+
+    /// This matrix and `bias` as one projection; `None` if it has an update.
+    pub fn alone<'a>(&'a self, bias: Option<&'a Weight>) -> Option<Projection<'a>> {
+        self.update.is_none().then(|| Projection {
+            weight: &self.tensor,
+            bias: bias.map(|bias| &bias.tensor),
+        })
     }
 }
 

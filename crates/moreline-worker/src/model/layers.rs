@@ -6,16 +6,37 @@
 use moreline_formats::model_config::{Activation, Rope};
 use tch::{Device, Kind, Tensor};
 
+use super::adapter::Weight;
+
 /// RMSNorm (arXiv 1910.07467) over the last dimension, computed in fp32 and
 /// rounded before the weight is applied, as transformers does.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
-    let fused = matches!(x.kind(), Kind::Float | Kind::BFloat16) && x.kind() == weight.kind();
-    if x.device() == Device::Cpu && x.dim() == 2 && fused {
+    if fuses(x, weight) {
         return torch_ext_sys::rms_norm(x, weight, eps);
     }
     let x32 = x.to_kind(Kind::Float);
     let mean_square = x32.square().mean_dim([-1i64].as_slice(), true, Kind::Float);
     (x32 * (mean_square + eps).rsqrt()).to_kind(x.kind()) * weight
+}
+
+/// Whether the fused kernels take `x` and `weight`.
+fn fuses(x: &Tensor, weight: &Tensor) -> bool {
+    let kind = x.kind();
+    let known = matches!(kind, Kind::Float | Kind::BFloat16) && kind == weight.kind();
+    x.device() == Device::Cpu && x.dim() == 2 && known
+}
+
+/// [`rms_norm`] of `x` `[T, H]` and the projection that reads it, `[T, out]`.
+pub fn rms_norm_linear(
+    x: &Tensor,
+    (norm, eps): (&Tensor, f64),
+    projection: &Weight,
+    bias: Option<&Weight>,
+) -> Tensor {
+    match projection.alone(bias) {
+        Some(plain) if fuses(x, norm) => torch_ext_sys::rms_norm_linear(x, norm, eps, plain),
+        _ => projection.apply(&rms_norm(x, norm, eps), bias),
+    }
 }
 
 /// LayerNorm over the last dimension `[H]`.
@@ -39,6 +60,14 @@ pub fn swiglu(gate_up: &Tensor) -> Tensor {
     }
     let halves = gate_up.chunk(2, 1);
     halves[0].silu() * &halves[1]
+}
+
+/// [`swiglu`] of `gate_up` `[T, 2 I]` and the projection that reads it, `[T, out]`.
+pub fn swiglu_linear(gate_up: &Tensor, projection: &Weight, bias: Option<&Weight>) -> Tensor {
+    match projection.alone(bias) {
+        Some(plain) if fuses(gate_up, plain.weight) => torch_ext_sys::swiglu_linear(gate_up, plain),
+        _ => projection.apply(&swiglu(gate_up), bias),
+    }
 }
 
 /// Rotary position embedding (arXiv 2104.09864) for the tokens of one batch.

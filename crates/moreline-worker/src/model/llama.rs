@@ -5,7 +5,7 @@ use moreline_formats::model_config::Activation;
 use tch::Tensor;
 
 use super::adapter::Weight;
-use super::layers::{Attend, Heads, Rotary, activate, rms_norm, swiglu};
+use super::layers::{Attend, Heads, Rotary, activate, rms_norm, rms_norm_linear, swiglu_linear};
 use super::layout::{Segment, View};
 
 /// The parameters of block `layer`, in the order [`block`] reads them.
@@ -85,18 +85,18 @@ pub(super) fn block(
         keys: config.kv_heads as i64,
         size: config.head_dim as i64,
     };
-    let qkv = qkv.apply(&rms_norm(x, norm1, config.norm_eps), qkv_bias);
+    let qkv = rms_norm_linear(x, (norm1, config.norm_eps), qkv, qkv_bias);
     let attended = attention.attend_fused(layer, &qkv, heads, rotary);
     let x = x + out.apply(&attended, out_bias);
-    let gate_up = gate_up.apply(&rms_norm(&x, norm2, config.norm_eps), gate_up_bias);
-    let h = match config.activation {
-        Activation::Silu => swiglu(&gate_up),
+    let gate_up = rms_norm_linear(&x, (norm2, config.norm_eps), gate_up, gate_up_bias);
+    let y = match config.activation {
+        Activation::Silu => swiglu_linear(&gate_up, down, down_bias),
         other => {
             let halves = gate_up.chunk(2, 1);
-            activate(&halves[0], other) * &halves[1]
+            down.apply(&(activate(&halves[0], other) * &halves[1]), down_bias)
         }
     };
-    x + down.apply(&h, down_bias)
+    x + y
 }
 
 /// The final norm on `[.., H]`.
