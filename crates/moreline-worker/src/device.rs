@@ -8,6 +8,7 @@ use moreline_protocol::job::Resources;
 use tch::{Cuda, Device, Kind, Tensor};
 
 use crate::error::WorkerError;
+use crate::parallel;
 
 /// Largest relative error at which oneDNN's fp32 route is accepted: what sgemm
 /// itself shows. Rounding to bf16 would give 1e-3.
@@ -33,6 +34,7 @@ pub fn prepare(resources: &Resources) -> Result<(Device, Fingerprint), WorkerErr
         tch::set_num_threads(threads.max(1) as i32);
     }
     let threads = tch::get_num_threads() as u32;
+    parallel::limit(threads as usize);
     torch_ext_sys::keep_large_blocks();
     let emulated = device == Device::Cpu && cfg!(target_arch = "x86_64") && !multiplies_bf16();
     EMULATED.store(emulated, Ordering::Relaxed);

@@ -12,6 +12,7 @@ use tch::{Device, Tensor};
 
 use crate::batch::{Group, Packed};
 use crate::error::WorkerError;
+use crate::parallel;
 use crate::stage::context::Context;
 use crate::text::{Ends, Example, Sequence, Texts, lost, truncate};
 use crate::train::FED_ROWS;
@@ -106,9 +107,9 @@ pub fn read_inputs(
         let (rows, unanswered) = example_rows(context, input)?;
         *examples.dropped.entry("without_answer").or_default() += unanswered;
         let mut shown = 0;
-        for (row, example) in rows {
-            let made = texts.example(&example.prompt, &example.response)?;
-            let (cut, first) = match fit(made, shape, Ends::of(tokenizer)) {
+        let made = parallel::map(&rows, |(_, row)| texts.example(&row.prompt, &row.response));
+        for ((row, _), made) in rows.into_iter().zip(made) {
+            let (cut, first) = match fit(made?, shape, Ends::of(tokenizer)) {
                 Ok(fitted) => fitted,
                 Err(reason) => {
                     *examples.dropped.entry(reason).or_default() += 1;

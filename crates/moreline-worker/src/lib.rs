@@ -24,6 +24,7 @@ pub mod loss;
 pub mod model;
 pub mod network;
 pub mod objective;
+pub mod parallel;
 pub mod score;
 pub mod stage;
 pub mod text;

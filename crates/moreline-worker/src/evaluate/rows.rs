@@ -8,6 +8,7 @@ use moreline_text::Tokenizer;
 
 use crate::batch::Group;
 use crate::error::WorkerError;
+use crate::parallel;
 use crate::stage::context::Context;
 use crate::text::{RewardText, Texts};
 use crate::train::FED_ROWS;
@@ -51,8 +52,9 @@ impl Reader<'_> {
         let read = read_preferences(&input.path, context.rows(input))?;
         check_preferences(&input.path, &read)?;
         let mut rows = Vec::with_capacity(read.len());
-        for (index, row) in read.iter().enumerate() {
-            let (sequences, scores) = texts.preference(row, self.pairs)?;
+        let made = parallel::map(&read, |row| texts.preference(row, self.pairs));
+        for (index, made) in made.into_iter().enumerate() {
+            let (sequences, scores) = made?;
             let mut kept = Vec::with_capacity(sequences.len());
             for (response, tokens) in sequences.into_iter().enumerate() {
                 let sequence = self.text.fit(self.tokenizer, tokens);

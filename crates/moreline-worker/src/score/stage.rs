@@ -6,7 +6,7 @@ use std::time::Instant;
 use moreline_formats::rows::read_responses;
 use moreline_protocol::artifact;
 use moreline_protocol::event::Metrics;
-use moreline_protocol::rows::{FedRow, JudgedRow, ResponseRow};
+use moreline_protocol::rows::{FedRow, JudgedRow, Response, ResponseRow};
 use moreline_protocol::spec::{Judge, Score};
 use moreline_stats::describe;
 use serde_json::json;
@@ -14,6 +14,7 @@ use serde_json::json;
 use super::{RewardModel, Rewards, combine, members};
 use crate::batch::Group;
 use crate::error::WorkerError;
+use crate::parallel;
 use crate::stage::context::{Context, Outcome, metrics, write_fed, write_rows};
 use crate::stage::journal::{self, Journal};
 use crate::text::Texts;
@@ -102,10 +103,18 @@ fn response_groups(
 ) -> Result<Vec<Group>, WorkerError> {
     let texts = Texts::new(&model.tokenizer, model.text.template);
     let mut groups = Vec::with_capacity(rows.len());
-    for (index, row) in rows.iter().enumerate() {
-        let mut sequences = Vec::with_capacity(row.responses.len());
-        for (number, response) in row.responses.iter().enumerate() {
-            let sequence = model.fit(texts.reward_of_reply(&row.prompt, &response.text)?);
+    let made = parallel::map(rows, |row| {
+        let reply = |r: &Response| texts.reward_of_reply(&row.prompt, &r.text);
+        row.responses
+            .iter()
+            .map(reply)
+            .collect::<Result<Vec<_>, _>>()
+    });
+    for (index, made) in made.into_iter().enumerate() {
+        let made = made?;
+        let mut sequences = Vec::with_capacity(made.len());
+        for (number, tokens) in made.into_iter().enumerate() {
+            let sequence = model.fit(tokens);
             if (index as u64) < FED_ROWS {
                 fed.push(FedRow {
                     set: set.to_owned(),
@@ -170,15 +179,17 @@ pub fn judge(context: &Context<'_>, spec: &Judge) -> Result<Outcome, WorkerError
     let path = &context.input("model")?.path;
     let model = RewardModel::open(path, spec.precision, context.device, context.token_budget())?;
     let pairs = judged_pairs(context)?;
-    let texts = Texts::new(&model.tokenizer, model.text.template);
+    let (text, tokenizer) = (&model.text, &model.tokenizer);
+    let texts = Texts::new(tokenizer, text.template);
     let group = |(a, b): &(ResponseRow, ResponseRow)| {
         let sequence = |row: &ResponseRow| {
             let tokens = texts.reward_of_reply(&row.prompt, &row.responses[0].text)?;
-            Ok::<_, WorkerError>(model.fit(tokens).tokens)
+            Ok::<_, WorkerError>(text.fit(tokenizer, tokens).tokens)
         };
         Ok::<_, WorkerError>(Group::share(&[sequence(a)?, sequence(b)?]))
     };
-    let groups = pairs.iter().map(group).collect::<Result<Vec<_>, _>>()?;
+    let groups = parallel::map(&pairs, group).into_iter();
+    let groups = groups.collect::<Result<Vec<_>, _>>()?;
     let setup = started.elapsed().as_secs_f64();
     let rewards = score_groups(context, &model, &groups, (journal::FILE, "scoring"))?;
     let judged: Vec<JudgedRow> = pairs

@@ -14,6 +14,7 @@ use super::journal::Journal;
 use crate::error::WorkerError;
 use crate::generate::{PromptTokens, Settings, check, chunks, generate_chunk};
 use crate::model::{Head, LoadedModel, compute_kind};
+use crate::parallel;
 use crate::text::Texts;
 use crate::train::FED_ROWS;
 
@@ -35,10 +36,8 @@ pub(super) fn generate(context: &Context<'_>, spec: &Generate) -> Result<Outcome
     let input = context.input("prompts")?;
     let rows = read_prompts(&input.path, context.rows(input))?;
     let texts = Texts::new(&tokenizer, spec.template);
-    let tokens = rows
-        .iter()
-        .map(|row| texts.prompt(&row.prompt))
-        .collect::<Result<Vec<_>, _>>()?;
+    let tokens = parallel::map(&rows, |row| texts.prompt(&row.prompt)).into_iter();
+    let tokens = tokens.collect::<Result<Vec<_>, _>>()?;
     let fed = fed_rows(&input.name, &tokens, &tokenizer)?;
     let prompts = PromptTokens::of_set(tokens);
     let settings = Settings::from(spec);

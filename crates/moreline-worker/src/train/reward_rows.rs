@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use moreline_formats::rows::{PreferenceRow, check_preferences, read_preferences};
 use moreline_protocol::event::Level;
-use moreline_protocol::job::Input;
 use moreline_protocol::rows::FedRow;
 use moreline_protocol::spec::{Pairs, ScoreScale, Truncation};
 use moreline_text::Tokenizer;
@@ -14,11 +13,15 @@ use crate::batch::Group;
 use crate::batch::group::common_prefix;
 use crate::error::WorkerError;
 use crate::loss::Ranking;
+use crate::parallel;
 use crate::stage::context::Context;
 use crate::text::{Ends, RewardText, Sequence, Texts, compared, lost, truncate};
 
 /// Rows of each set shown in `fed.jsonl`.
 pub(crate) const FED_ROWS: u64 = 2;
+
+/// Rows prepared between two words on progress.
+const CHUNK: usize = 256;
 
 /// Why rows are left out.
 const REASONS: [&str; 5] = [
@@ -77,15 +80,27 @@ impl Preparing<'_> {
             check_preferences(&input.path, &rows)?;
             let mut usable = Vec::with_capacity(rows.len());
             let before = sets.dropped.clone();
-            for (index, row) in rows.iter().enumerate() {
-                let place = Place { task, input, index };
-                match self.prepare(row, &place, &mut sets)? {
-                    Ok(row) => usable.push(row),
-                    Err(reason) => *sets.dropped.entry(reason).or_default() += 1,
+            for (number, chunk) in rows.chunks(CHUNK).enumerate() {
+                let first = number * CHUNK;
+                for (offset, made) in parallel::map(chunk, |row| self.prepare(row))
+                    .into_iter()
+                    .enumerate()
+                {
+                    match made? {
+                        Ok(made) => {
+                            sets.count(&made);
+                            if ((first + offset) as u64) < FED_ROWS {
+                                self.show(&input.name, first + offset, &made, &mut sets.fed)?;
+                            }
+                            usable.push(made.into_row(task));
+                        }
+                        Err(reason) => *sets.dropped.entry(reason).or_default() += 1,
+                    }
                 }
+                let done = first + chunk.len();
                 context
                     .events
-                    .progress("tokenising", index + 1, rows.len(), "rows");
+                    .progress("tokenising", done, rows.len(), "rows");
             }
             if usable.is_empty() {
                 return Err(WorkerError::input(
@@ -112,46 +127,58 @@ impl Preparing<'_> {
     }
 
     /// A row as training takes it, or why it is left out.
-    fn prepare(
-        &self,
-        row: &PreferenceRow,
-        place: &Place<'_>,
-        sets: &mut RewardSets,
-    ) -> Result<Result<RewardRow, &'static str>, WorkerError> {
-        let tokenizer = self.tokenizer;
+    fn prepare(&self, row: &PreferenceRow) -> Result<Result<Fitted, &'static str>, WorkerError> {
         let chosen = compared(&row.scores, self.pairs).into_iter();
         let scores = scaled(chosen.map(|i| row.scores[i]).collect(), self.scale);
         if self.ranking.pairs(&scores) == 0 {
             return Ok(Err("tied"));
         }
-        let (sequences, _) =
-            Texts::new(tokenizer, self.text.template).preference(row, self.pairs)?;
-        let ends = Ends::of(tokenizer);
-        let fitted = match fit(self.text, &self.ranking, (sequences, &scores), ends) {
-            Ok(fitted) => fitted,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        sets.responses_left_out += (scores.len() - fitted.scores.len()) as u64;
-        for (response, sequence) in fitted.sequences.iter().enumerate() {
-            sets.truncated += u64::from(sequence.truncated > 0);
-            if (place.index as u64) < FED_ROWS {
-                sets.fed.push(FedRow {
-                    set: place.input.name.clone(),
-                    row: place.index as u64,
-                    response: Some(response as u64),
-                    text: tokenizer.decode(&sequence.tokens, false)?,
-                    tokens: sequence.tokens.len() as u64,
-                    truncated: sequence.truncated as u64,
-                });
-            }
+        let texts = Texts::new(self.tokenizer, self.text.template);
+        let (sequences, _) = texts.preference(row, self.pairs)?;
+        let ends = Ends::of(self.tokenizer);
+        Ok(fit(self.text, &self.ranking, (sequences, &scores), ends))
+    }
+
+    /// Adds the texts of a row to `fed`.
+    fn show(
+        &self,
+        set: &str,
+        row: usize,
+        made: &Fitted,
+        fed: &mut Vec<FedRow>,
+    ) -> Result<(), WorkerError> {
+        for (response, sequence) in made.sequences.iter().enumerate() {
+            fed.push(FedRow {
+                set: set.to_owned(),
+                row: row as u64,
+                response: Some(response as u64),
+                text: self.tokenizer.decode(&sequence.tokens, false)?,
+                tokens: sequence.tokens.len() as u64,
+                truncated: sequence.truncated as u64,
+            });
         }
-        let kept: Vec<Vec<u32>> = fitted.sequences.into_iter().map(|s| s.tokens).collect();
-        Ok(Ok(RewardRow {
-            task: place.task,
+        Ok(())
+    }
+}
+
+impl RewardSets {
+    /// Counts what became of a row's responses.
+    fn count(&mut self, made: &Fitted) {
+        self.responses_left_out += made.left_out;
+        let cut = made.sequences.iter().filter(|s| s.truncated > 0);
+        self.truncated += cut.count() as u64;
+    }
+}
+
+impl Fitted {
+    fn into_row(self, task: usize) -> RewardRow {
+        let kept: Vec<Vec<u32>> = self.sequences.into_iter().map(|s| s.tokens).collect();
+        RewardRow {
+            task,
             group: Group::share(&kept),
-            scores: fitted.scores,
-            prompts: fitted.prompts,
-        }))
+            scores: self.scores,
+            prompts: self.prompts,
+        }
     }
 }
 
@@ -164,13 +191,6 @@ fn reasons(dropped: &BTreeMap<&str, u64>, before: &BTreeMap<&str, u64>) -> Strin
     counts.collect::<Vec<_>>().join(", ")
 }
 
-/// Which row is being prepared.
-struct Place<'a> {
-    task: usize,
-    input: &'a Input,
-    index: usize,
-}
-
 /// Responses that fit, and their scores.
 #[derive(Debug, Default)]
 struct Fitted {
@@ -178,6 +198,8 @@ struct Fitted {
     scores: Vec<f64>,
     /// Tokens of the prompt that are left in each.
     prompts: Vec<usize>,
+    /// Responses that do not fit.
+    left_out: u64,
 }
 
 /// Cuts the responses of a row to length. Those that lost their prompt (what
@@ -190,6 +212,7 @@ fn fit(
     ends: Ends,
 ) -> Result<Fitted, &'static str> {
     let prompt = common_prefix(&sequences);
+    let all = sequences.len();
     let mut fitted = Fitted::default();
     let mut reason = "identical";
     for (tokens, &score) in sequences.into_iter().zip(scores) {
@@ -214,6 +237,7 @@ fn fit(
     if ranking.pairs(&fitted.scores) == 0 {
         return Err(reason);
     }
+    fitted.left_out = (all - fitted.scores.len()) as u64;
     Ok(fitted)
 }
 
