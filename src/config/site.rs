@@ -29,7 +29,8 @@ pub struct Site {
     /// Compute threads of a CPU worker; all cores if absent.
     #[schemars(range(min = 1))]
     pub threads: Option<u32>,
-    /// Largest number of tokens a worker computes at once.
+    /// Largest number of tokens a worker computes at once; if absent 3072 on the
+    /// CPU and 4096 on a GPU.
     #[schemars(range(min = 1))]
     pub token_budget: Option<u32>,
     /// The worker program; `moreline-worker` beside `moreline` if absent.

@@ -95,11 +95,11 @@ impl<'a> Context<'a> {
 
     /// What the machine gives to a stage on a device.
     pub(super) fn resources(&self, device: &str) -> Resources {
-        let default = Resources::default();
+        let default = Resources::on(device);
         Resources {
-            device: device.to_owned(),
             threads: self.site.threads,
             token_budget: self.site.token_budget.unwrap_or(default.token_budget),
+            ..default
         }
     }
 

@@ -86,4 +86,8 @@ pub struct Fingerprint {
     /// Route of fp32 matrix products: `highest` (sgemm) or `medium` (oneDNN,
     /// accepted only after a check of its error).
     pub fp32_matmul: String,
+    /// Tokens computed at once: where a batch is cut, its sums are. Absent in
+    /// records of before it was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_budget: Option<u32>,
 }

@@ -51,6 +51,7 @@ pub fn prepare(resources: &Resources) -> Result<(Device, Fingerprint), WorkerErr
         instructions: instructions(),
         threads,
         fp32_matmul: fp32_matmul.into(),
+        token_budget: Some(resources.token_budget),
     };
     Ok((device, fingerprint))
 }

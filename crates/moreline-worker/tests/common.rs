@@ -12,10 +12,7 @@ pub(crate) fn resources() -> Resources {
         reason = "the one setting of the tests themselves"
     )]
     let device = std::env::var("MORELINE_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
-    Resources {
-        device,
-        ..Resources::default()
-    }
+    Resources::on(&device)
 }
 
 /// The device of [`resources`]. Decides how fp32 matrices are multiplied before

@@ -64,6 +64,7 @@ fn fingerprints(source: &Source<'_>) -> Block {
         .column("instructions", Align::Text)
         .column("threads", Align::Number)
         .column("fp32 products", Align::Text)
+        .column("tokens at once", Align::Number)
         .column("stages", Align::Text);
     for (fingerprint, names) in groups {
         table.row(vec![
@@ -72,6 +73,9 @@ fn fingerprints(source: &Source<'_>) -> Block {
             fingerprint.instructions.clone(),
             fingerprint.threads.to_string(),
             fingerprint.fp32_matmul.clone(),
+            fingerprint
+                .token_budget
+                .map_or_else(String::new, |tokens| tokens.to_string()),
             names.join(", "),
         ]);
     }

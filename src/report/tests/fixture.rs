@@ -242,6 +242,7 @@ fn fingerprint() -> Fingerprint {
         instructions: "AVX512".into(),
         threads: 2,
         fp32_matmul: "medium".into(),
+        token_budget: Some(3072),
     }
 }
 

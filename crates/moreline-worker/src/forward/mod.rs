@@ -50,10 +50,7 @@ pub struct Request {
 /// Input that does not fit the model, a reward model, an unknown device,
 /// unreadable or unwritable files.
 pub fn forward(request: &Request) -> Result<(), WorkerError> {
-    let resources = Resources {
-        device: request.device.clone(),
-        ..Resources::default()
-    };
+    let resources = Resources::on(&request.device);
     let (device, _) = device::prepare(&resources)?;
     let config = ModelConfig::load(&request.model)?;
     if config.is_reward_model() {
