@@ -154,7 +154,7 @@ impl Checkpoints {
                 Ok(state) => {
                     let names = ["weights", "first", "second"];
                     read_tensors(&place, weights, &names)?;
-                    weights.refresh();
+                    weights.restored();
                     return Ok(Some(state));
                 }
                 Err(reason) => {

@@ -25,8 +25,11 @@ pub struct TrainWeights {
     grads: Vec<Option<Tensor>>,
     /// Whether a gradient arrived in this step.
     arrived: Vec<bool>,
-    /// First and second moments; absent for frozen slots.
+    /// First and second moments; absent for frozen slots. Meaningless while
+    /// they are fresh.
     pub moments: Vec<Option<(Tensor, Tensor)>>,
+    /// Whether the moments are yet to be written: until then they take no memory.
+    fresh: bool,
     trainable: Vec<bool>,
     /// Where the matrices of a slot lie: offset and length.
     matrices: Vec<Vec<(i64, i64)>>,
@@ -60,6 +63,7 @@ impl TrainWeights {
             grads: Vec::new(),
             arrived: Vec::new(),
             moments: Vec::new(),
+            fresh: true,
             trainable: Vec::new(),
             matrices: Vec::new(),
             adapters: None,
@@ -110,13 +114,14 @@ impl TrainWeights {
         self.matrices.push(matrices(segment));
     }
 
-    /// Moments and gradients, once all weights are in.
+    /// Moments and gradients, once all weights are in. Nothing is written yet:
+    /// a system gives memory when it is, and takes seconds for gigabytes.
     fn make_room(&mut self) {
         for i in self.moments.len()..self.master.len() {
-            let zeros = || self.master[i].zeros_like();
+            let room = || self.master[i].empty_like();
             let on = self.trainable[i];
-            self.moments.push(on.then(|| (zeros(), zeros())));
-            self.grads.push(on.then(zeros));
+            self.moments.push(on.then(|| (room(), room())));
+            self.grads.push(on.then(room));
             self.arrived.push(false);
         }
     }
@@ -224,7 +229,25 @@ impl TrainWeights {
 
     /// Forgets the gradients of this step.
     pub fn clear_grads(&mut self) {
+        self.begin_moments();
         self.arrived.fill(false);
+    }
+
+    /// Moments begin at zero.
+    fn begin_moments(&mut self) {
+        if std::mem::take(&mut self.fresh) {
+            for (first, second) in self.moments.iter_mut().flatten() {
+                for moment in [first, second] {
+                    let _ = no_grad(|| moment.zero_());
+                }
+            }
+        }
+    }
+
+    /// To be called when masters and moments were read from a checkpoint.
+    pub fn restored(&mut self) {
+        self.fresh = false;
+        self.refresh();
     }
 
     /// Scales the gradients by `scale`, takes one AdamW step and forgets them.
@@ -239,6 +262,7 @@ impl TrainWeights {
         scale: f64,
         decay_norms: bool,
     ) -> Result<(), WorkerError> {
+        self.begin_moments();
         for i in 0..self.master.len() {
             let (Some((first, second)), Some(grad)) = (&mut self.moments[i], &mut self.grads[i])
             else {
