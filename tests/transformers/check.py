@@ -18,9 +18,11 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 import start
 from exported import Exported
 
-# Two numbers agree, all computed in fp32, if they differ by at most this much and by
-# this share of the expected one.
-ABSOLUTE, RELATIVE = 1e-4, 1e-5
+# Numbers of one text agree, all computed in fp32, if they differ by at most this much
+# and this share of the largest expected one: sums err with the size of their terms, not
+# of their results. Against fp64, SmolLM2's logits (up to 31) are 7e-5 off in transformers
+# and 1.7e-4 in moreline on a processor with AVX-512.
+ABSOLUTE, RELATIVE = 2e-5, 1e-5
 
 
 class Table:
@@ -38,8 +40,9 @@ class Table:
         """Compares pairs of found and expected tensors."""
         apart, good = 0.0, True
         for found, expected in pairs:
-            apart = max(apart, (found - expected).abs().max().item())
-            good &= torch.allclose(found, expected, atol=ABSOLUTE, rtol=RELATIVE)
+            limit = ABSOLUTE + RELATIVE * expected.abs().max().item()
+            most = (found - expected).abs().max().item()
+            apart, good = max(apart, most), good and most <= limit
         self.row(model, what, f"at most {apart:.1e} apart", good)
 
 
