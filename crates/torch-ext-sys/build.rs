@@ -18,11 +18,17 @@ fn main() {
         Some(root) => PathBuf::from(root).join("include"),
         None => lib.with_file_name("include"),
     };
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        // Without it `at::parallel_for` runs its body on one thread.
-        .flag("-fopenmp")
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17");
+    // Without OpenMP `at::parallel_for` runs its body on one thread. That of
+    // libtorch is GCC's, whose functions clang does not call.
+    let parallel = !build.get_compiler().is_like_clang();
+    if parallel {
+        build.flag("-fopenmp");
+    } else {
+        println!("cargo:warning=without g++ the kernels of torch-ext-sys run on one thread");
+    }
+    build
         .warnings(false)
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .flag(format!("-isystem{}", include.display()))
@@ -40,7 +46,9 @@ fn main() {
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");
-    println!("cargo:rustc-link-lib={}", openmp(&lib));
+    if parallel {
+        println!("cargo:rustc-link-lib={}", openmp(&lib));
+    }
     // Programs that link this crate need the run path as well.
     println!("cargo:lib={}", lib.display());
 }

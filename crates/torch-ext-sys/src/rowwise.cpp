@@ -80,7 +80,7 @@ NormGrads norm_rows_backward(const Tensor& x, const Tensor& weight, const Tensor
     using T = decltype(zero);
     auto scale_by = loaded<T>(weight);
     at::parallel_for(0, parts, 1, [&](std::int64_t begin, std::int64_t end) {
-      std::vector<float> x_hat(width), g(width), row;
+      std::vector<float> x_hat(width), g(width);
       for (std::int64_t r = begin * kNormRows; r < std::min(end * kNormRows, rows); ++r) {
         float inverse = data<float>(rstd)[r];
         Row<T>::load(data<T>(x) + r * width, x_hat.data(), width);
