@@ -119,14 +119,9 @@ pub fn read_inputs(
             examples.truncated += u64::from(cut.truncated > 0);
             if shown < FED_ROWS {
                 shown += 1;
-                examples.fed.push(FedRow {
-                    set: input.name.clone(),
-                    row: row as u64,
-                    response: None,
-                    text: tokenizer.decode(&cut.tokens, false)?,
-                    tokens: cut.tokens.len() as u64,
-                    truncated: cut.truncated as u64,
-                });
+                examples
+                    .fed
+                    .push(cut.fed(tokenizer, &input.name, row, None)?);
             }
             let group = Group::share(std::slice::from_ref(&cut.tokens));
             examples.rows.push(Labelled {

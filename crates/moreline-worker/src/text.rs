@@ -1,7 +1,7 @@
 //! From rows to token sequences.
 
 use moreline_formats::rows::{PreferenceBody, PreferenceRow};
-use moreline_protocol::rows::Message;
+use moreline_protocol::rows::{FedRow, Message};
 use moreline_protocol::spec::{Pairs, Pooling, Template, Truncation};
 use moreline_text::dialogue::{self, parse_dialogue, split_response};
 use moreline_text::{Framing, PromptForm, Specials, Tokenizer, render_full, render_prompt};
@@ -43,6 +43,30 @@ pub struct Sequence {
     pub tokens: Vec<u32>,
     /// Tokens removed by truncation.
     pub truncated: usize,
+}
+
+impl Sequence {
+    /// The sequence as `fed.jsonl` shows it: which response, if there are
+    /// several, of which row of which set.
+    ///
+    /// # Errors
+    /// Tokens that cannot be decoded.
+    pub fn fed(
+        &self,
+        tokenizer: &Tokenizer,
+        set: &str,
+        row: usize,
+        response: Option<usize>,
+    ) -> Result<FedRow, WorkerError> {
+        Ok(FedRow {
+            set: set.to_owned(),
+            row: row as u64,
+            response: response.map(|number| number as u64),
+            text: tokenizer.decode(&self.tokens, false)?,
+            tokens: self.tokens.len() as u64,
+            truncated: self.truncated as u64,
+        })
+    }
 }
 
 /// Turns rows into sequences for one model.

@@ -59,14 +59,7 @@ impl Reader<'_> {
             for (response, tokens) in sequences.into_iter().enumerate() {
                 let sequence = self.text.fit(self.tokenizer, tokens);
                 if (index as u64) < FED_ROWS {
-                    fed.push(FedRow {
-                        set: input.name.clone(),
-                        row: index as u64,
-                        response: Some(response as u64),
-                        text: self.tokenizer.decode(&sequence.tokens, false)?,
-                        tokens: sequence.tokens.len() as u64,
-                        truncated: sequence.truncated as u64,
-                    });
+                    fed.push(sequence.fed(self.tokenizer, &input.name, index, Some(response))?);
                 }
                 kept.push(sequence.tokens);
             }

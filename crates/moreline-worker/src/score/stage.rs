@@ -116,14 +116,7 @@ fn response_groups(
         for (number, tokens) in made.into_iter().enumerate() {
             let sequence = model.fit(tokens);
             if (index as u64) < FED_ROWS {
-                fed.push(FedRow {
-                    set: set.to_owned(),
-                    row: index as u64,
-                    response: Some(number as u64),
-                    text: model.tokenizer.decode(&sequence.tokens, false)?,
-                    tokens: sequence.tokens.len() as u64,
-                    truncated: sequence.truncated as u64,
-                });
+                fed.push(sequence.fed(&model.tokenizer, set, index, Some(number))?);
             }
             sequences.push(sequence.tokens);
         }

@@ -148,14 +148,7 @@ impl Preparing<'_> {
         fed: &mut Vec<FedRow>,
     ) -> Result<(), WorkerError> {
         for (response, sequence) in made.sequences.iter().enumerate() {
-            fed.push(FedRow {
-                set: set.to_owned(),
-                row: row as u64,
-                response: Some(response as u64),
-                text: self.tokenizer.decode(&sequence.tokens, false)?,
-                tokens: sequence.tokens.len() as u64,
-                truncated: sequence.truncated as u64,
-            });
+            fed.push(sequence.fed(self.tokenizer, set, row, Some(response))?);
         }
         Ok(())
     }
